@@ -1,0 +1,40 @@
+package pool
+
+import (
+	"context"
+	"time"
+
+	"github.com/agensium/agensium/celery"
+)
+
+// Job is one task with what the supervisor decided about it. The settings in it are a snapshot: a reload does not
+// change a job that has begun.
+type Job struct {
+	Task     *celery.Task
+	Delivery *celery.Delivery
+	Soft     time.Duration   // soft time limit; 0 means none
+	Hard     time.Duration   // hard time limit; 0 means none
+	Verdict  *celery.Verdict // not nil: do not run the task, record this
+	Repr     bool            // somebody wants to see the repr of the return value
+}
+
+// Executor runs one task at a time. It is called by the one slot that owns it.
+type Executor interface {
+	// Execute runs the job and keeps its time limits. When ctx is cancelled it kills what runs and returns at once;
+	// context.Cause tells why. An error means that the executor is unusable: the slot closes it and starts another. The outcome
+	// is valid also then: State is Lost, with the Loss, if the executor died under the task.
+	Execute(ctx context.Context, job Job) (celery.Outcome, error)
+	// Close ends the executor and returns when nothing of it is left, or with an error when ctx ends first.
+	Close(ctx context.Context) error
+}
+
+// Process is what an executor is besides if it stands for an operating system process.
+type Process interface {
+	PID() int
+}
+
+// Factory starts executors, for any number of slots at once.
+type Factory interface {
+	// Start returns when the executor can run a task, or with an error that says what to do about it.
+	Start(ctx context.Context, slot int) (Executor, error)
+}
