@@ -21,9 +21,10 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// allowed lists the steps a slot may take. A replaced executor takes its slot from idle or busy back to starting.
+// allowed lists the steps a slot may take. A replaced executor takes its slot from idle or busy back to starting; a job
+// that outlived its executor makes the next one busy at once.
 var allowed = [...][]State{
-	Starting: {Starting, Idle, Leaving},
+	Starting: {Starting, Idle, Busy, Leaving},
 	Idle:     {Busy, Starting, Leaving},
 	Busy:     {Idle, Starting, Leaving},
 	Leaving:  {Gone},
