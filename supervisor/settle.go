@@ -1,0 +1,130 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/broker"
+	"github.com/agensium/agensium/pool"
+)
+
+// rules are the settings that decide how a delivery ends. They are a snapshot: a job keeps those it began with.
+type rules struct {
+	maxDeliveries int // deaths after which a message goes to the dead letters; 0 means never
+}
+
+// Causes of dead letters that are decided here. Those of a lost executor are the words of [celery.LossCause].
+const (
+	causeUnknownTask   = "unknown_task"
+	causeMaxDeliveries = "max_deliveries"
+	causeContentType   = "content_type_refused"
+	causeEarlyAck      = "lost_after_early_ack"
+)
+
+// settlement decides how a job's delivery ends: the table of protocol notes D.1. Whatever is stored is stored first.
+//
+// A task that is acknowledged early (acks_late off) keeps its claim until it has ended all the same, so that its death
+// can be told from its success; but it is never run a second time.
+func (r rules) settlement(f pool.Finished, o celery.TaskOptions, now time.Time) broker.Settlement {
+	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered}
+	if v := f.Job.Verdict; v != nil {
+		if bury(v.Cause) {
+			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause, now)
+		}
+		if v.Cause == string(celery.LossHardLimit) && o.AcksLate && !o.AcksOnFailureOrTimeout {
+			s.Action = broker.Requeue // as Celery since 5.3: reject(requeue=True) on a timeout
+		}
+		return s
+	}
+	switch f.Outcome.State {
+	case celery.Rejected:
+		if f.Outcome.Requeue && o.AcksLate {
+			s.Action = broker.Requeue
+		}
+	case celery.Lost:
+		return r.lost(f, o, s, now)
+	}
+	return s
+}
+
+// lost decides for a delivery whose executor died and for which no verdict was recorded.
+func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement, now time.Time) broker.Settlement {
+	loss := f.Outcome.Loss
+	switch {
+	case loss != nil && loss.Cause == celery.LossShutdown && o.AcksLate:
+		s.Action = broker.PutBack
+	case r.exhausted(f.Job.Task.Deliveries + 1):
+		s.Action, s.Dead = broker.Bury, deadLetter(f, causeMaxDeliveries, now)
+	default:
+		// With acks_late it runs again; without, whoever claims it next records that it was lost.
+		s.Action, s.Died = broker.Requeue, true
+	}
+	return s
+}
+
+// verdict decides what is recorded for a job whose executor died; nil means that the message goes back.
+func (r rules) verdict(job pool.Job, loss *celery.Loss, o celery.TaskOptions, number uint64) *celery.Verdict {
+	switch loss.Cause {
+	case celery.LossShutdown:
+		return nil
+	case celery.LossTerminated:
+		return revoked("terminated")
+	case celery.LossHardLimit:
+		return &celery.Verdict{State: celery.Failure, Type: "TimeLimitExceeded", Module: "billiard.exceptions",
+			Args: []any{loss.Limit.Seconds()}, CallBack: true, Cause: string(loss.Cause), Tail: loss.Tail}
+	}
+	deaths := job.Task.Deliveries + 1
+	if o.AcksLate && o.RejectOnWorkerLost && !r.exhausted(deaths) {
+		return nil
+	}
+	v := workerLost(loss, number)
+	if o.AcksLate && o.RejectOnWorkerLost {
+		v.Cause = causeMaxDeliveries
+	}
+	return v
+}
+
+func (r rules) exhausted(deaths int) bool { return r.maxDeliveries > 0 && deaths >= r.maxDeliveries }
+
+// bury tells whether a message that ended for this cause is kept as a dead letter.
+func bury(cause string) bool {
+	switch cause {
+	case causeUnknownTask, causeMaxDeliveries, causeContentType, causeEarlyAck:
+		return true
+	}
+	return false
+}
+
+// workerLost words a lost child exactly as Celery does (billiard/pool.py, protocol notes C.5).
+func workerLost(loss *celery.Loss, number uint64) *celery.Verdict {
+	how := fmt.Sprintf("exitcode %d", loss.ExitCode)
+	if loss.Signal > 0 {
+		how = fmt.Sprintf("signal %d (%s)", loss.Signal, signalName(loss.Signal))
+	}
+	return &celery.Verdict{State: celery.Failure, Type: "WorkerLostError", Module: "billiard.exceptions",
+		Args: []any{fmt.Sprintf("Worker exited prematurely: %s Job: %d.", how, number)}, CallBack: true,
+		Cause: string(loss.Cause), Tail: loss.Tail}
+}
+
+func revoked(reason string) *celery.Verdict {
+	return &celery.Verdict{State: celery.Revoked, Type: "TaskRevokedError", Module: "celery.exceptions", Args: []any{reason}, Cause: reason}
+}
+
+func deadLetter(f pool.Finished, cause string, now time.Time) *broker.DeadLetter {
+	d := &broker.DeadLetter{
+		TaskID: f.Job.Task.ID, Task: f.Job.Task.Name, Queue: f.Job.Delivery.Queue, Cause: cause, At: now,
+		Deliveries: f.Job.Task.Deliveries, Message: f.Job.Task.Raw,
+	}
+	loss := f.Loss
+	if loss == nil {
+		loss = f.Outcome.Loss
+	}
+	if loss != nil {
+		d.Deliveries++
+		d.Detail, d.Memory, d.Tail, d.Signal, d.ExitCode = loss.Detail, loss.Memory, loss.Tail, loss.Signal, loss.ExitCode
+	} else if v := f.Job.Verdict; v != nil && len(v.Args) > 0 {
+		d.Detail = fmt.Sprintf("%s: %v", v.Type, v.Args[0])
+	}
+	return d
+}

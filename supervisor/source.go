@@ -1,0 +1,177 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/broker"
+	"github.com/agensium/agensium/pool"
+)
+
+// queues is what the source needs of the broker.
+type queues interface {
+	Next(ctx context.Context, done *broker.Finished) (*celery.Delivery, error)
+	Settle(ctx context.Context, done broker.Finished) error
+}
+
+// source feeds the pool: it claims, decodes and admits deliveries, and settles them by their outcome. One for each
+// supervisor; its methods are called by the slots' goroutines.
+type source struct {
+	queues   queues
+	gate     func() gate                                // the settings of now
+	limits   func(*celery.Task) (soft, hard time.Duration) // of a task, after message, task and configuration
+	repr     func() bool                                // the repr of return values is wanted
+	location func() *time.Location                      // of times without an offset
+	lines    *taskLines
+	watch    observer
+	log      hclog.Logger
+
+	lost atomic.Uint64 // numbers the jobs in WorkerLostError, as Celery's parent does
+
+	mu   sync.Mutex
+	held map[*celery.Delivery]*holding // in progress
+}
+
+// holding is what is remembered of a delivery in progress.
+type holding struct {
+	task    *celery.Task
+	putBack bool // by a drain: whatever the task still does is dropped
+}
+
+// observer hears of each step of a task. Events, metrics and the scaling decision stand behind it.
+type observer interface {
+	received(t *celery.Task, d *celery.Delivery)
+	started(t *celery.Task)
+	ended(f *pool.Finished, s *broker.Settlement)
+}
+
+// Next implements [pool.Source].
+func (s *source) Next(ctx context.Context, slot int, done *pool.Finished) (pool.Job, error) {
+	var settled *broker.Finished
+	if done != nil {
+		settled = s.finish(done)
+	}
+	for {
+		d, err := s.queues.Next(ctx, settled)
+		if err != nil {
+			if errors.Is(err, broker.ErrDraining) {
+				err = pool.ErrDraining
+			}
+			return pool.Job{}, err
+		}
+		var job pool.Job
+		if job, settled = s.open(d); settled == nil {
+			s.hold(job)
+			return job, nil
+		}
+	}
+}
+
+// Settle implements [pool.Source].
+func (s *source) Settle(ctx context.Context, done pool.Finished) error {
+	settled := s.finish(&done)
+	if settled == nil {
+		return nil
+	}
+	return s.queues.Settle(ctx, *settled)
+}
+
+// Lost implements [pool.Source].
+func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
+	g := s.gate()
+	o, _ := g.known(job.Task.Name)
+	s.lines.lost(job.Task, loss)
+	return g.rules.verdict(job, loss, o, s.lost.Add(1))
+}
+
+// open makes a job of a delivery, or says how it ends without one.
+func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
+	now := time.Now()
+	task, err := celery.Decode(d.Raw, s.location())
+	if err != nil {
+		s.log.Error("message cannot be decoded", "queue", d.Queue, "bytes", len(d.Raw), "error", err, "next", "dead letter")
+		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err, now)}}
+	}
+	a := s.gate().admit(task, now)
+	if a.park {
+		s.lines.parked(task)
+		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Park, Until: task.ETA}}
+	}
+	job := pool.Job{Task: task, Delivery: d, Verdict: a.verdict, Repr: s.repr()}
+	s.lines.received(task)
+	s.watch.received(task, d)
+	if a.verdict == nil {
+		job.Soft, job.Hard = s.limits(task)
+		s.watch.started(task)
+	}
+	return job, nil
+}
+
+// finish decides how a finished job's delivery ends; nil if a drain has put it back already and the outcome is dropped.
+func (s *source) finish(done *pool.Finished) *broker.Finished {
+	if s.release(done.Job.Delivery) {
+		return nil
+	}
+	g := s.gate()
+	o, _ := g.known(done.Job.Task.Name)
+	settlement := g.rules.settlement(*done, o, time.Now())
+	s.lines.ended(done, settlement)
+	s.watch.ended(done, &settlement)
+	return &broker.Finished{Delivery: done.Job.Delivery, Settlement: settlement}
+}
+
+func (s *source) hold(job pool.Job) {
+	s.mu.Lock()
+	s.held[job.Delivery] = &holding{task: job.Task}
+	s.mu.Unlock()
+}
+
+// release forgets a delivery and tells whether it was put back meanwhile.
+func (s *source) release(d *celery.Delivery) (putBack bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.held[d]
+	delete(s.held, d)
+	return h != nil && h.putBack
+}
+
+// takeBack marks every delivery in progress as put back and returns those that were not before.
+func (s *source) takeBack() []*celery.Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*celery.Delivery
+	for d, h := range s.held {
+		if !h.putBack {
+			h.putBack = true
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// early tells whether the task of a delivery in progress is acknowledged early.
+func (s *source) early(d *celery.Delivery) bool {
+	s.mu.Lock()
+	h := s.held[d]
+	s.mu.Unlock()
+	if h == nil {
+		return false
+	}
+	o, _ := s.gate().known(h.task.Name)
+	return !o.AcksLate
+}
+
+func undecodable(d *celery.Delivery, err error, now time.Time) *broker.DeadLetter {
+	letter := &broker.DeadLetter{Queue: d.Queue, Cause: "undecodable", Detail: err.Error(), At: now, Message: d.Raw}
+	var bad *celery.DecodeError
+	if errors.As(err, &bad) {
+		letter.Cause = bad.Cause
+	}
+	return letter
+}
