@@ -21,7 +21,9 @@ type HandshakeError struct {
 	Err  error
 }
 
-func (e *HandshakeError) Error() string { return fmt.Sprintf("TLS handshake with %s: %v", e.Addr, e.Err) }
+func (e *HandshakeError) Error() string {
+	return fmt.Sprintf("TLS handshake with %s: %v", e.Addr, e.Err)
+}
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // dial connects to the target, or to the master that its sentinels name, and shakes hands.

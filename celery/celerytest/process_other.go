@@ -1,0 +1,7 @@
+//go:build !linux
+
+package celerytest
+
+import "syscall"
+
+func dieWithParent(*syscall.SysProcAttr) {}
