@@ -1,0 +1,151 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+)
+
+// Input is all that [Load] looks at. The zero value loads as the program does without flags.
+type Input struct {
+	Path   string    // --config; if empty ./agensium.toml, else $AGENSIUM_CONFIG, else no file
+	Dir    string    // what `.` is; "" is the process's own
+	Env    Lookup    // nil is os.LookupEnv
+	Flags  *Flags    // nil: none were given
+	Stored *Document // what `agensium config push` left in Redis; nil: nothing
+}
+
+// Effective is a complete configuration with the origin of each value.
+type Effective struct {
+	Config  *Config
+	Origins Origins
+	Notes   []Note // what an operator should know, in a stable order
+}
+
+// Loaded is what [Load] read. The Effective in it does not know the application yet.
+type Loaded struct {
+	Effective
+	Path   string            // of the TOML file; empty if there is none
+	Dotenv string            // where .env is, or would be
+	Vars   map[string]string // what .env sets and the process's environment does not
+
+	env  environment
+	docs []*document
+	in   Input
+}
+
+const fileName = "agensium.toml"
+
+// Load reads and checks the settings. Its error is of type [Problems] and holds all that is wrong.
+func Load(in Input) (*Loaded, error) {
+	if in.Env == nil {
+		in.Env = os.LookupEnv
+	}
+	l := &Loaded{in: in, env: environment{real: in.Env}}
+	var problems Problems
+	text, err := l.find()
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		problems = append(problems, Problem{File: l.Path, Message: "cannot be read: " + err.Error()})
+	}
+	l.Dotenv = filepath.Join(in.Dir, dotenvName)
+	if l.Path != "" {
+		l.Dotenv = filepath.Join(filepath.Dir(l.Path), dotenvName)
+	}
+	vars, bad := readDotenv(l.Dotenv, in.Env)
+	problems = append(problems, bad...)
+	l.env.dotenv, l.Vars = vars, map[string]string{}
+	for name, value := range vars {
+		if _, ok := in.Env(name); !ok {
+			l.Vars[name] = value
+		}
+	}
+	if err == nil && l.Path != "" {
+		doc, bad := parse(Document{Name: l.Path, Text: text})
+		problems = append(problems, bad...)
+		l.docs = append(l.docs, doc)
+	}
+	if in.Stored != nil {
+		doc, bad := parse(*in.Stored)
+		problems = append(problems, bad...)
+		l.docs = append(l.docs, doc)
+	}
+	b := l.build(AppSettings{})
+	if problems = append(problems, b.problems...); len(problems) > 0 {
+		return nil, problems.sorted()
+	}
+	l.Effective = b.effective()
+	return l, nil
+}
+
+// find sets Path and reads the file there.
+func (l *Loaded) find() ([]byte, error) {
+	if l.in.Path != "" {
+		l.Path = l.in.Path
+		return readFile(l.Path)
+	}
+	path := filepath.Join(l.in.Dir, fileName)
+	text, err := readFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		l.Path = path
+		return text, err
+	}
+	if path, _ := l.in.Env("AGENSIUM_CONFIG"); strings.TrimSpace(path) != "" {
+		l.Path = path
+		return readFile(path)
+	}
+	return nil, nil
+}
+
+// Resolve adds what the application says. It cannot fail: settings of the application that make no sense here are left
+// out, with a note.
+func (l *Loaded) Resolve(app AppSettings) *Effective {
+	e := l.build(app).effective()
+	return &e
+}
+
+// builder applies one layer after the other.
+type builder struct {
+	cfg      *Config
+	origins  Origins
+	env      environment
+	problems Problems
+	doubtful map[string]Problem // of the environment, by key: a problem unless something stronger sets the key
+	notes    []Note
+}
+
+func (l *Loaded) build(app AppSettings) *builder {
+	b := &builder{cfg: Defaults(), origins: Origins{}, env: l.env, doubtful: map[string]Problem{}}
+	b.fallback()
+	b.app(app)
+	b.environment()
+	for _, doc := range l.docs {
+		if doc != nil {
+			(&decoder{b, doc}).table(nil, "", doc.tree, reflect.ValueOf(b.cfg).Elem(), meta{})
+		}
+	}
+	b.platform()
+	b.flags(l.in.Flags)
+	for _, p := range b.doubtful {
+		b.problems = append(b.problems, p)
+	}
+	b.derive()
+	b.relate()
+	return b
+}
+
+// set notes the origin of a key.
+func (b *builder) set(key string, o Origin) {
+	b.origins[key] = o
+	delete(b.doubtful, key)
+}
+
+func (b *builder) note(key, text string) { b.notes = append(b.notes, Note{key, text}) }
+
+func (b *builder) effective() Effective { return Effective{b.cfg, b.origins, b.notes} }
