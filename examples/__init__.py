@@ -1,0 +1,1 @@
+"""Programs that run. Each has a README and a test."""

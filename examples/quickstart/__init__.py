@@ -1,0 +1,1 @@
+"""An agents backend in small: see README.md."""
