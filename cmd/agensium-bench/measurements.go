@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// figures are what one run of a measurement found, by figure key.
+type figures map[string]float64
+
+func (f figures) String() string {
+	parts := make([]string, 0, len(f))
+	for key, value := range f {
+		parts = append(parts, key+"="+format(value))
+	}
+	sort.Strings(parts)
+	return strings.Join(parts, " ")
+}
+
+// figure is a row of the table.
+type figure struct {
+	key, title string
+	more       bool // more is better
+	goal       goal
+}
+
+// goal is what agensium has to reach. The zero value is none.
+type goal struct {
+	times float64 // as many times better than the first worker
+	bound float64 // at most, in the figure's unit
+}
+
+// measurement starts a worker, has it do something and returns what that took.
+type measurement struct {
+	name, about string
+	once        bool // one run is enough
+	figures     []figure
+	measure     func(context.Context, *bench, command) (figures, error)
+}
+
+var measurements = []measurement{
+	{
+		name: "throughput", about: "no-op with stored result, preloaded queue, concurrency 4",
+		figures: []figure{
+			{key: "tasks_4", title: "no-op, concurrency 4, tasks/s", more: true, goal: goal{times: 8}},
+			{key: "cpu_4", title: "CPU s per 1,000 tasks", goal: goal{bound: 0.22}},
+			{key: "commands_4", title: "Redis commands per task", goal: goal{bound: 4.1}},
+			{key: "connections_4", title: "connections after work", goal: goal{bound: 7}},
+		},
+		measure: throughput(4),
+	},
+	{
+		name: "single", about: "the same at concurrency 1",
+		figures: []figure{
+			{key: "tasks_1", title: "no-op, concurrency 1, tasks/s", more: true, goal: goal{times: 3.5}},
+			{key: "cpu_1", title: "CPU s per 1,000 tasks, concurrency 1"},
+			{key: "commands_1", title: "Redis commands per task, concurrency 1"},
+		},
+		measure: throughput(1),
+	},
+	{
+		name: "latency", about: "publish → result published, one task at a time on an idle worker",
+		figures: []figure{
+			{key: "latency_p50", title: "latency p50, ms", goal: goal{bound: 1.2}},
+			{key: "latency_p95", title: "latency p95, ms"},
+			{key: "latency_p99", title: "latency p99, ms", goal: goal{bound: 3}},
+			{key: "latency_commands", title: "Redis commands per lone task"},
+		},
+		measure: latency,
+	},
+	{
+		name: "start", about: "start → first result, application that imports at once",
+		figures: []figure{
+			{key: "start_light", title: "start → first result, light app, s", goal: goal{bound: 0.6}},
+			{key: "start_quiet", title: "the same without mingle and gossip, s"},
+		},
+		measure: startLight,
+	},
+	{
+		name: "start2s", about: "start → first result, application that takes 2 s to import",
+		figures: []figure{{key: "start_heavy", title: "start → first result, 2 s import, s", goal: goal{bound: 2.8}}},
+		measure: startHeavy,
+	},
+	{
+		name: "memory", about: "application that holds 80 MB, 8 children: PSS of the tree idle and after 500 tasks each",
+		figures: []figure{
+			{key: "pss_idle", title: "PSS of the tree idle, MB"},
+			{key: "pss_worked", title: "PSS of the tree after work, MB", goal: goal{bound: 220}},
+			{key: "processes", title: "processes then"},
+		},
+		measure: memory,
+	},
+	{
+		name: "grow", about: "the only child is busy: publish → result by a further child (application that holds 80 MB)",
+		figures: []figure{{key: "grow", title: "further child: publish → result, ms", goal: goal{bound: 25}}},
+		measure: grow,
+	},
+	{
+		name: "replace", about: "a fresh child for each task (--max-tasks-per-child=1, concurrency 1, 80 MB)",
+		figures: []figure{{key: "replace", title: "a fresh child for each task, ms per task"}},
+		measure: replace,
+	},
+	{
+		name: "killed", about: "kill -9 of a child whose task is acks_late and reject_on_worker_lost → it runs again",
+		figures: []figure{{key: "killed", title: "kill -9 of a child → its task runs again, s", goal: goal{bound: 0.1}}},
+		measure: killed,
+	},
+	{
+		name: "idle", about: "one queue, concurrency 4, nothing to do", once: true,
+		figures: []figure{
+			{key: "idle_commands", title: "Redis commands per idle minute", goal: goal{bound: 3}},
+			{key: "idle_connections", title: "connections, idle", goal: goal{bound: 7}},
+			{key: "idle_cpu", title: "CPU ms per idle minute"},
+			{key: "idle_pss", title: "PSS of the tree, light app, MB"},
+		},
+		measure: idle,
+	},
+}
+
+// ready has the worker run a few tasks, so that it is warm and all its children are up.
+func (b *bench) ready(ctx context.Context, w *worker, concurrency int) error {
+	if err := b.through(ctx, w, "bench.wait", 2*concurrency, []any{0.1}); err != nil {
+		return fmt.Errorf("warm up: %w", err)
+	}
+	return b.through(ctx, w, "bench.noop", 50*concurrency, nil)
+}
