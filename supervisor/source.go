@@ -24,10 +24,10 @@ type queues interface {
 // supervisor; its methods are called by the slots' goroutines.
 type source struct {
 	queues   queues
-	gate     func() gate                                // the settings of now
+	gate     func() gate                                   // the settings of now
 	limits   func(*celery.Task) (soft, hard time.Duration) // of a task, after message, task and configuration
-	repr     func() bool                                // the repr of return values is wanted
-	location func() *time.Location                      // of times without an offset
+	repr     func() bool                                   // the repr of return values is wanted
+	location func() *time.Location                         // of times without an offset
 	lines    *taskLines
 	watch    observer
 	log      hclog.Logger
@@ -48,7 +48,7 @@ type holding struct {
 type observer interface {
 	received(t *celery.Task, d *celery.Delivery)
 	started(t *celery.Task)
-	ended(f *pool.Finished, s *broker.Settlement)
+	finished(f *pool.Finished, s *broker.Settlement)
 }
 
 // Next implements [pool.Source].
@@ -122,7 +122,7 @@ func (s *source) finish(done *pool.Finished) *broker.Finished {
 	o, _ := g.known(done.Job.Task.Name)
 	settlement := g.rules.settlement(*done, o, time.Now())
 	s.lines.ended(done, settlement)
-	s.watch.ended(done, &settlement)
+	s.watch.finished(done, &settlement)
 	return &broker.Finished{Delivery: done.Job.Delivery, Settlement: settlement}
 }
 
@@ -174,4 +174,32 @@ func undecodable(d *celery.Delivery, err error, now time.Time) *broker.DeadLette
 		letter.Cause = bad.Cause
 	}
 	return letter
+}
+
+func newSource(s *Supervisor) *source {
+	return &source{
+		queues: s.broker,
+		gate: func() gate {
+			now := s.current.Load()
+			g := gate{known: now.known, accept: now.accept, rules: rules{maxDeliveries: now.Config.Tasks.MaxDeliveries}}
+			if s.control != nil {
+				g.revoked = func(t *celery.Task) bool {
+					_, revoked := s.control.Revoked.Task(t)
+					return revoked
+				}
+			}
+			return g
+		},
+		limits:   func(t *celery.Task) (soft, hard time.Duration) { return s.current.Load().limits(t) },
+		repr:     func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
+		location: func() *time.Location { return s.current.Load().location },
+		lines: &taskLines{
+			log:     s.log.Named("task"),
+			args:    func() bool { return s.current.Load().Config.Log.Args },
+			results: func() bool { return s.current.Load().Config.Log.Results },
+		},
+		watch: s,
+		log:   s.log.Named("task"),
+		held:  make(map[*celery.Delivery]*holding),
+	}
 }

@@ -1,0 +1,62 @@
+package supervisor
+
+import (
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/broker"
+	"github.com/agensium/agensium/pool"
+)
+
+// The steps of a task are told to whoever counts them or sends events.
+
+func (s *Supervisor) eventsOn() bool { return s.control != nil && s.control.Events.On() }
+
+func (s *Supervisor) sendsEvents(t *celery.Task) bool {
+	if !s.eventsOn() {
+		return false
+	}
+	o, known := s.current.Load().known(t.Name)
+	return o.SendEvents || !known
+}
+
+func (s *Supervisor) received(t *celery.Task, _ *celery.Delivery) {
+	if s.sendsEvents(t) {
+		s.control.Events.TaskReceived(t)
+	}
+}
+
+func (s *Supervisor) started(t *celery.Task) {
+	s.tally.active.Add(1)
+	s.tally.processed.Add(1)
+	if s.sendsEvents(t) {
+		s.control.Events.TaskStarted(t.ID)
+	}
+}
+
+func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
+	t, o := f.Job.Task, f.Outcome
+	if f.Job.Verdict == nil || f.Loss != nil {
+		s.tally.active.Add(-1)
+	}
+	if !s.sendsEvents(t) {
+		return
+	}
+	e := s.control.Events
+	if v := f.Job.Verdict; v != nil && v.State == celery.Revoked {
+		signal := 0
+		if f.Loss != nil {
+			signal = f.Loss.Signal
+		}
+		e.TaskRevoked(t.ID, v.Cause == "terminated", signal, v.Cause == "expired")
+		return
+	}
+	switch o.State {
+	case celery.Success:
+		e.TaskSucceeded(t.ID, o.ReturnRepr, o.Runtime)
+	case celery.Failure:
+		e.TaskFailed(t.ID, o.Exception, o.Traceback)
+	case celery.Retry:
+		e.TaskRetried(t.ID, o.Exception, o.Traceback)
+	case celery.Rejected:
+		e.TaskRejected(t.ID, settled.Action == broker.Requeue)
+	}
+}

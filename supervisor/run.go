@@ -1,0 +1,70 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/oklog/run"
+
+	"github.com/agensium/agensium/supervisor/config"
+)
+
+// Options say what to run. Loaded is required.
+type Options struct {
+	Loaded  *config.Loaded                 // the settings
+	Reload  func() (*config.Loaded, error) // reads them again; nil: they never change
+	Stderr  io.Writer                      // banner and log; nil: os.Stderr
+	Signals <-chan os.Signal               // nil: those of the process
+	Quiet   bool                           // no banner
+	Version string                         // of the program
+}
+
+// SetupError is an error that a restart does not cure: something is set up wrong, and Hint says what to do.
+type SetupError struct {
+	Err  error
+	Hint string
+}
+
+func (e *SetupError) Error() string { return e.Err.Error() }
+func (e *SetupError) Unwrap() error { return e.Err }
+
+// Run runs a supervisor until a signal or ctx ends it, and returns when everything it started has ended: nil after an orderly
+// drain. Several may run in one process if each has Signals of its own.
+func Run(ctx context.Context, o Options) error {
+	s, err := newSupervisor(o)
+	if err != nil {
+		return err
+	}
+	defer s.closeLog()
+
+	var g run.Group
+	s.actor(&g, "supervisor", s.serve, func(error) { s.stopping.begin("another part of the process ended") })
+	s.actor(&g, "signals", s.signals.run, s.signals.stop)
+	s.actor(&g, "context", func() error {
+		select {
+		case <-ctx.Done():
+			s.stopping.begin("asked by the program")
+		case <-s.ended:
+		}
+		<-s.ended // the group ends when serve does, not when somebody asks for it
+		return nil
+	}, func(error) {})
+	return g.Run()
+}
+
+func (s *Supervisor) actor(g *run.Group, name string, execute func() error, interrupt func(error)) {
+	g.Add(func() error {
+		err := execute()
+		s.log.Debug("actor ended", "actor", name, "error", err)
+		return named(name, err)
+	}, interrupt)
+}
+
+func named(name string, err error) error {
+	if err == nil || name == "supervisor" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}

@@ -1,0 +1,220 @@
+package supervisor
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/redisconn"
+	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/config"
+)
+
+// adopt makes what the files and the application say the settings of now.
+func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
+	effective := loaded.Resolve(appSettings(info))
+	now := &settings{Effective: effective, info: info, location: location(info), accept: info.Settings.AcceptContent}
+	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
+	for name, task := range info.Tasks {
+		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)
+	}
+	s.current.Store(now)
+}
+
+// override applies what a table [tasks."name"] says to the options that the task brings.
+func override(c config.Tasks, name string, o celery.TaskOptions) celery.TaskOptions {
+	t, ok := c.Named[name]
+	if !ok {
+		return o
+	}
+	put(&o.AcksLate, t.AcksLate)
+	put(&o.AcksOnFailureOrTimeout, t.AcksOnFailureOrTimeout)
+	put(&o.RejectOnWorkerLost, t.RejectOnWorkerLost)
+	put(&o.TimeLimit, t.TimeLimit)
+	put(&o.SoftTimeLimit, t.SoftTimeLimit)
+	return o
+}
+
+func put[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// known returns the options of a task by its name.
+func (n *settings) known(name string) (celery.TaskOptions, bool) {
+	o, ok := n.tasks[name]
+	if !ok {
+		t := n.Config.Tasks
+		o = celery.TaskOptions{AcksLate: t.AcksLate, AcksOnFailureOrTimeout: t.AcksOnFailureOrTimeout, RejectOnWorkerLost: t.RejectOnWorkerLost}
+	}
+	return o, ok
+}
+
+// limits returns a task's time limits: the message's, else the task's, else those of the node (protocol notes D.7).
+func (n *settings) limits(t *celery.Task) (soft, hard time.Duration) {
+	o, _ := n.known(t.Name)
+	soft = first(t.SoftTimeLimit, o.SoftTimeLimit, n.Config.Tasks.SoftTimeLimit)
+	hard = first(t.TimeLimit, o.TimeLimit, n.Config.Tasks.TimeLimit)
+	return soft, hard
+}
+
+func first(ds ...time.Duration) time.Duration {
+	for _, d := range ds {
+		if d > 0 {
+			return d
+		}
+	}
+	return 0
+}
+
+// appSettings picks what the application itself says, and leaves out what stands at Celery's defaults.
+func appSettings(info python.Info) config.AppSettings {
+	says := func(name string) bool { return slices.Contains(info.Changed, name) }
+	conf, s := info.Conf, info.Settings
+	a := config.AppSettings{
+		Queues: slices.Sorted(maps.Keys(s.Queues)), KeyPrefix: textOf(s.BrokerTransport["global_keyprefix"]), Separator: textOf(s.BrokerTransport["sep"]),
+		PrioritySteps: ints(s.BrokerTransport["priority_steps"]), QueueOrderStrategy: textOf(s.BrokerTransport["queue_order_strategy"]),
+		VisibilityTimeout: number(s.BrokerTransport["visibility_timeout"]), SocketTimeout: number(s.BrokerTransport["socket_timeout"]),
+		SocketConnectTimeout: number(s.BrokerTransport["socket_connect_timeout"]),
+	}
+	if s.BrokerURL != "" && says("broker_url") {
+		a.BrokerURL = &s.BrokerURL
+	}
+	if s.ResultBackend != "" {
+		a.ResultBackend = &s.ResultBackend
+	}
+	a.ResultExpires = &s.ResultExpires
+	for name, to := range map[string]**bool{
+		"task_acks_late": &a.AcksLate, "task_acks_on_failure_or_timeout": &a.AcksOnFailureOrTimeout,
+		"task_reject_on_worker_lost": &a.RejectOnWorkerLost, "worker_send_task_events": &a.SendTaskEvents,
+		"worker_enable_remote_control": &a.EnableRemoteControl,
+	} {
+		if b, ok := conf[name].(bool); ok && says(name) {
+			*to = &b
+		}
+	}
+	for name, to := range map[string]**float64{"task_time_limit": &a.TimeLimit, "task_soft_time_limit": &a.SoftTimeLimit} {
+		if says(name) {
+			*to = number(conf[name])
+		}
+	}
+	for name, to := range map[string]**int{
+		"worker_concurrency": &a.Concurrency, "worker_max_tasks_per_child": &a.MaxTasksPerChild,
+		"worker_max_memory_per_child": &a.MaxMemoryPerChild, "worker_prefetch_multiplier": &a.PrefetchMultiplier,
+	} {
+		if f := number(conf[name]); f != nil && says(name) {
+			n := int(*f)
+			*to = &n
+		}
+	}
+	if says("task_default_rate_limit") {
+		a.RateLimit = textOf(conf["task_default_rate_limit"])
+	}
+	return a
+}
+
+func number(v any) *float64 {
+	if f, ok := v.(float64); ok {
+		return &f
+	}
+	return nil
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+func textOf(v any) *string {
+	if s, ok := v.(string); ok && s != "" {
+		return &s
+	}
+	return nil
+}
+
+func ints(v any) []int {
+	list, _ := v.([]any)
+	var all []int
+	for _, e := range list {
+		if f := number(e); f != nil {
+			all = append(all, int(*f))
+		}
+	}
+	return all
+}
+
+func location(info python.Info) *time.Location {
+	if l, err := time.LoadLocation(info.Settings.Timezone); err == nil {
+		return l
+	}
+	return time.UTC
+}
+
+// targets returns where broker and results are. Results that are not on Redis are stored by Celery's own code in the children.
+func (s *Supervisor) targets(now *settings) (messages, results *redisconn.Target, err error) {
+	url, backend := now.Config.Broker.URL, now.Config.Results.URL
+	if s.embedded != nil {
+		url, backend = s.embedded.url, s.embedded.url
+	}
+	st := now.info.Settings
+	if messages, err = redisconn.Parse(url, withSSL(st.BrokerTransport, st.BrokerSSL)); err != nil {
+		return nil, nil, fmt.Errorf("broker: %w", err)
+	}
+	if !now.info.Captures {
+		return messages, messages, nil
+	}
+	if results, err = redisconn.Parse(backend, withSSL(st.ResultTransport, st.ResultSSL)); err != nil {
+		return nil, nil, fmt.Errorf("results: %w", err)
+	}
+	return messages, results, nil
+}
+
+func withSSL(transport map[string]any, ssl any) map[string]any {
+	if ssl == nil || ssl == false {
+		return transport
+	}
+	all := maps.Clone(transport)
+	if all == nil {
+		all = map[string]any{}
+	}
+	all["ssl"] = ssl
+	return all
+}
+
+func redisClient(t *redisconn.Target, name string) func() *redis.Client {
+	return func() *redis.Client { return t.Client(redisconn.ClientOptions{Name: name, PoolSize: 1}) }
+}
+
+// environment is ours with what .env and the configuration add for the application.
+func environment(configured, dotenv map[string]string) []string {
+	env := os.Environ()
+	for name, value := range dotenv {
+		env = append(env, name+"="+value)
+	}
+	for name, value := range configured {
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+// celeryLevel names a level of ours as Python's logging does.
+func celeryLevel(level string) string {
+	switch strings.ToLower(level) {
+	case "trace", "debug":
+		return "DEBUG"
+	case "warn":
+		return "WARNING"
+	case "error":
+		return "ERROR"
+	case "off":
+		return "CRITICAL"
+	}
+	return "INFO"
+}

@@ -1,0 +1,311 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/broker"
+	"github.com/agensium/agensium/celery/control"
+	"github.com/agensium/agensium/celery/redisconn"
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/child"
+	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/config"
+)
+
+// Supervisor is one running node. What is set once before the pool starts is not guarded; the settings are read through
+// current and replaced as a whole.
+type Supervisor struct {
+	o        Options
+	log      hclog.Logger
+	output   io.Writer
+	logFile  *os.File
+	signals  *signals
+	stopping *stopping
+	ended    chan struct{} // closed when serve has returned
+	begun    time.Time
+	node     string
+
+	current  atomic.Pointer[settings]
+	embedded *embedded
+	app      *python.Application
+	broker   *broker.Broker
+	control  *control.Control
+	pool     *pool.Pool
+	source   *source
+	tally    tally
+}
+
+// settings are a snapshot of everything that decides about tasks.
+type settings struct {
+	*config.Effective
+	info     python.Info
+	accept   []string
+	location *time.Location
+	tasks    map[string]celery.TaskOptions
+}
+
+func newSupervisor(o Options) (*Supervisor, error) {
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), output: o.Stderr}
+	if s.output == nil {
+		s.output = os.Stderr
+	}
+	c := o.Loaded.Config
+	if c.Log.File != "" {
+		f, err := os.OpenFile(c.Log.File, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return nil, &SetupError{Err: fmt.Errorf("open log: %w", err), Hint: "check log.file, or --logfile"}
+		}
+		s.logFile, s.output = f, f
+	}
+	s.log = hclog.New(&hclog.LoggerOptions{
+		Name: "agensium", Output: s.output, Level: hclog.LevelFromString(c.Log.Level), JSONFormat: c.Log.Format == "json",
+	})
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name of this host: %w", err)
+	}
+	s.node = config.NodeName(c.Node, host)
+	s.signals = newSignals(o.Signals)
+	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
+	s.signals.reload = func(why string) { s.log.Info("reload asked for", "reason", why) }
+	return s, nil
+}
+
+func (s *Supervisor) closeLog() {
+	if s.logFile != nil {
+		s.logFile.Close()
+	}
+}
+
+// serve is the node's life: everything is started in order, and stopped in the reverse order when a stop is asked for.
+func (s *Supervisor) serve() error {
+	defer close(s.ended)
+	for _, note := range s.o.Loaded.Notes {
+		s.log.Info("note", "key", note.Key, "text", note.Text)
+	}
+	if !s.o.Loaded.Config.Broker.Consume {
+		return s.rest()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer cancel() // before loops.Wait
+
+	if err := s.startEmbedded(ctx, &loops); err != nil {
+		return err
+	}
+	if s.embedded != nil {
+		defer s.embedded.close()
+	}
+	if err := s.startApplication(ctx); err != nil {
+		return err
+	}
+	defer s.closeApplication()
+	if err := s.connect(); err != nil {
+		return err
+	}
+	if !s.o.Quiet {
+		s.banner(s.output)
+	}
+	return s.work(ctx, &loops)
+}
+
+// rest is what USE_CELERY=false asks for: stay up and consume nothing.
+func (s *Supervisor) rest() error {
+	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "waiting for a signal to end")
+	<-s.stopping.warm
+	why, err := s.stopping.reason()
+	s.log.Info("ended", "reason", why)
+	return err
+}
+
+func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) error {
+	c := s.o.Loaded.Config.Broker
+	if c.URL != config.Embedded {
+		return nil
+	}
+	e, err := startEmbedded(c.EmbeddedListen)
+	if err != nil {
+		return &SetupError{Err: err, Hint: "set broker.embedded_listen to a free port on 127.0.0.1"}
+	}
+	s.embedded = e
+	loops.Go(func() { e.age(ctx) })
+	s.log.Warn("embedded broker: for a first try, it keeps nothing when this process ends", "url", e.url)
+	return nil
+}
+
+// startApplication imports the application and settles what its settings and ours make together.
+func (s *Supervisor) startApplication(ctx context.Context) error {
+	c := s.o.Loaded.Config
+	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
+	if err != nil {
+		return &SetupError{Err: err}
+	}
+	if err := child.BecomeSubreaper(); err != nil {
+		s.log.Debug("become subreaper", "error", err)
+	}
+	set, fallback := s.o.Loaded.Overrides()
+	if s.embedded != nil {
+		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
+	}
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.stopping.warm:
+			cancel()
+		case <-starting.Done():
+		}
+	}()
+	o := python.Options{
+		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, s.o.Loaded.Vars),
+		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
+		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
+		Log: s.log.Named("python"),
+	}
+	if s.o.Loaded.Origins.Set("broker.queues") {
+		o.Queues = c.Broker.Queues
+	}
+	app, err := python.Start(starting, o)
+	if err != nil {
+		return s.startError(err)
+	}
+	s.app = app
+	info := app.Info()
+	for _, w := range info.Warnings {
+		s.log.Warn("application", "warning", w)
+	}
+	s.adopt(s.o.Loaded, info)
+	s.log.Debug("application imported", "took", fmt.Sprintf("%.3fs", info.Seconds), "interpreter", path, "reason", why)
+	return nil
+}
+
+// startError tells what an import error says, and whether a restart may cure it.
+func (s *Supervisor) startError(err error) error {
+	var bad *python.StartError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	for _, line := range bad.Notes() {
+		s.log.Error("application", "note", line)
+	}
+	if bad.Module != "" || bad.Type == "AttributeError" || bad.Type == "SyntaxError" {
+		return &SetupError{Err: bad}
+	}
+	return bad
+}
+
+// store keeps what a task says of itself while it runs.
+func (s *Supervisor) store(ctx context.Context, results []celery.Result) error {
+	return s.broker.Store(ctx, results)
+}
+
+func (s *Supervisor) closeApplication() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.app.Close(ctx); err != nil {
+		s.log.Warn("close application", "error", err)
+	}
+}
+
+// closeTimeout bounds each step of the end that does not depend on tasks.
+const closeTimeout = 5 * time.Second
+
+// connect checks where broker and results are, and prepares broker and control. Nothing is opened yet.
+func (s *Supervisor) connect() error {
+	now := s.current.Load()
+	target, results, err := s.targets(now)
+	if err != nil {
+		return &SetupError{Err: err, Hint: "set broker.url and results.url, or CELERY_BROKER_URL and CELERY_RESULT_BACKEND"}
+	}
+	c := now.Config
+	s.broker, err = broker.New(broker.Options{
+		Target: target, Results: results, Node: s.node, Version: s.o.Version, StateDir: stateDir(),
+		Queues: c.Consumed(), QueueOrder: c.Broker.QueueOrder, KeyPrefix: c.Broker.KeyPrefix, Separator: c.Broker.Separator,
+		PrioritySteps: c.Broker.PrioritySteps, VisibilityTimeout: c.Broker.VisibilityTimeout,
+		UnackedKey: text(now.info.Settings.BrokerTransport["unacked_key"]), UnackedIndexKey: text(now.info.Settings.BrokerTransport["unacked_index_key"]),
+		UnackedMutexKey: text(now.info.Settings.BrokerTransport["unacked_mutex_key"]),
+		ResultExpires:   c.Results.Expires, MaxBlocked: c.Broker.MaxBlocked, BlockTimeout: c.Broker.BlockTimeout,
+		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
+		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Recover, PeersEvery: c.Lease.RecoverWithPeers,
+		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
+	})
+	if err != nil {
+		return &SetupError{Err: fmt.Errorf("broker: %w", err)}
+	}
+	if !c.Control.Enabled {
+		return nil
+	}
+	s.control, err = control.New(control.Options{
+		Name: s.node, Log: s.log.Named("control"), Node: s.controlled(),
+		Names:       control.NewNames(target.DB(), now.info.Settings.BrokerTransport, text(now.info.Conf["control_exchange"]), text(now.info.Conf["event_exchange"])),
+		Connect:     redisClient(target, "control"),
+		Events:      control.EventOptions{Enabled: c.Events.Enabled, Every: c.Events.Heartbeat, Version: now.info.Celery, Load: s.tally.load},
+		RevokedMost: c.Control.RevokesMax, RevokedAge: c.Control.RevokeExpire,
+	})
+	if err != nil {
+		return fmt.Errorf("remote control: %w", err)
+	}
+	return nil
+}
+
+// work runs tasks until a stop is asked for, and drains.
+func (s *Supervisor) work(ctx context.Context, loops *sync.WaitGroup) error {
+	c := s.current.Load().Config
+	s.source = newSource(s)
+	s.pool = pool.New(pool.Options{
+		Source: s.source, Factory: s.app, Log: s.log.Named("pool"), Grace: closeTimeout,
+		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
+		Hooks:  pool.Hooks{Started: s.tally.childStarted, Closed: s.tally.childClosed},
+	})
+	serving := make(chan error, 1)
+	go func() { serving <- s.broker.Run(ctx) }()
+	if s.control != nil {
+		loops.Go(func() { s.control.Run(ctx) })
+	}
+	s.pool.Resize(c.Pool.Concurrency)
+	s.log.Info(s.node + " ready.")
+
+	var failure error
+	select {
+	case failure = <-serving:
+		s.stopping.fail(failure)
+	case <-s.stopping.warm:
+	}
+	why, asked := s.stopping.reason()
+	s.drain(why)
+	return errors.Join(failure, asked, s.sayGoodbye())
+}
+
+func (s *Supervisor) drain(why string) {
+	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, s.current.Load().Config.Drain.Budget())
+}
+
+func (s *Supervisor) sayGoodbye() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.broker.Close(ctx); err != nil {
+		return fmt.Errorf("close broker: %w", err)
+	}
+	return nil
+}
+
+// stateDir is where locks tell the next node on this host that this one is alive.
+func stateDir() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" { // systemd
+		return dir
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("agensium-%d", os.Getuid()))
+}
