@@ -1,0 +1,125 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Arguments are the keyword arguments of a command, each still JSON.
+type Arguments map[string]json.RawMessage
+
+// Refused is an error that a client sees as it stands: {"error": "unknown task"}.
+type Refused string
+
+func (r Refused) Error() string { return string(r) }
+
+// exception is an error that a client sees as the repr of a Python exception: {"error": "KeyError('x')"}.
+type exception struct{ class, message string }
+
+func (e exception) Error() string { return e.class + "(" + quote(e.message) + ")" }
+
+// errorText is what a client sees of an error.
+func errorText(err error) string {
+	var refused Refused
+	if errors.As(err, &refused) {
+		return string(refused)
+	}
+	var raised exception
+	if errors.As(err, &raised) {
+		return raised.Error()
+	}
+	return exception{"RuntimeError", err.Error()}.Error()
+}
+
+// done and failed are the two shapes of an answer (celery/worker/control.py ok, nok).
+func done(text string) any   { return map[string]string{"ok": text} }
+func failed(text string) any { return map[string]string{"error": text} }
+
+// command is an entry of the table.
+type command struct {
+	required []string // arguments that have to be there, in the order of the Python signature
+	optional []string
+	open     bool // further arguments are ignored (**kwargs)
+	slow     bool // may wait for Redis, for Python or for the pool
+	run      func(context.Context, *commands, Arguments) (any, error)
+}
+
+// check tells, in Python's words, what is wrong with the arguments.
+func (c *command) check(method string, args Arguments) error {
+	var missing []string
+	for _, name := range c.required {
+		if _, ok := args[name]; !ok {
+			missing = append(missing, quote(name))
+		}
+	}
+	if n := len(missing); n > 0 {
+		noun, list := "argument", missing[0]
+		if n > 1 {
+			noun, list = "arguments", strings.Join(missing[:n-1], ", ")+" and "+missing[n-1]
+		}
+		return exception{"TypeError", fmt.Sprintf("%s() missing %d required positional %s: %s", method, n, noun, list)}
+	}
+	if c.open {
+		return nil
+	}
+	for name := range args {
+		if !slices.Contains(c.required, name) && !slices.Contains(c.optional, name) {
+			return exception{"TypeError", fmt.Sprintf("%s() got an unexpected keyword argument %s", method, quote(name))}
+		}
+	}
+	return nil
+}
+
+// commands runs what clients ask for. Its fields never change after New.
+type commands struct {
+	node  string
+	of    Node
+	clock *Clock
+	log   hclog.Logger
+	table map[string]*command
+}
+
+func (c *commands) slow(method string) bool {
+	if c.of.Custom != nil && c.of.Custom.Has(method) {
+		return true
+	}
+	entry, ok := c.table[method]
+	return ok && entry.slow
+}
+
+func (c *commands) handle(ctx context.Context, method string, args Arguments) (any, error) {
+	if c.of.Custom != nil && c.of.Custom.Has(method) {
+		return c.of.Custom.Call(ctx, method, args)
+	}
+	entry, ok := c.table[method]
+	if !ok {
+		return nil, exception{"KeyError", method}
+	}
+	if err := entry.check(method, args); err != nil {
+		return nil, err
+	}
+	return entry.run(ctx, c, args)
+}
+
+// missing is the answer of a command whose area the node does not have.
+func missing(method string) error {
+	return Refused(method + " is not available on this node")
+}
+
+// arg reads an argument into value. One that is absent or null leaves it as it is.
+func arg[T any](args Arguments, name string, value *T) error {
+	raw, ok := args[name]
+	if !ok || string(raw) == "null" {
+		return nil
+	}
+	if err := json.Unmarshal(raw, value); err != nil {
+		return exception{"TypeError", fmt.Sprintf("argument %s is not of the type %T: %.80s", quote(name), *value, raw)}
+	}
+	return nil
+}
