@@ -78,18 +78,20 @@ func (c *command) check(method string, args Arguments) error {
 
 // commands runs what clients ask for. Its fields never change after New.
 type commands struct {
-	node  string
-	of    Node
-	clock *Clock
-	log   hclog.Logger
-	table map[string]*command
+	node    string
+	of      Node
+	revoked *Revoked
+	events  *Events
+	clock   *Clock
+	log     hclog.Logger
+	table   map[string]*command
 }
 
 func (c *commands) slow(method string) bool {
 	if c.of.Custom != nil && c.of.Custom.Has(method) {
 		return true
 	}
-	entry, ok := c.table[method]
+	entry, ok := table[method]
 	return ok && entry.slow
 }
 
@@ -97,7 +99,7 @@ func (c *commands) handle(ctx context.Context, method string, args Arguments) (a
 	if c.of.Custom != nil && c.of.Custom.Has(method) {
 		return c.of.Custom.Call(ctx, method, args)
 	}
-	entry, ok := c.table[method]
+	entry, ok := table[method]
 	if !ok {
 		return nil, exception{"KeyError", method}
 	}
@@ -110,16 +112,4 @@ func (c *commands) handle(ctx context.Context, method string, args Arguments) (a
 // missing is the answer of a command whose area the node does not have.
 func missing(method string) error {
 	return Refused(method + " is not available on this node")
-}
-
-// arg reads an argument into value. One that is absent or null leaves it as it is.
-func arg[T any](args Arguments, name string, value *T) error {
-	raw, ok := args[name]
-	if !ok || string(raw) == "null" {
-		return nil
-	}
-	if err := json.Unmarshal(raw, value); err != nil {
-		return exception{"TypeError", fmt.Sprintf("argument %s is not of the type %T: %.80s", quote(name), *value, raw)}
-	}
-	return nil
 }

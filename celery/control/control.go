@@ -5,23 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/redis/go-redis/v9"
 )
 
-// Options says who we are and where the control channel is. All fields but Clock are required.
+// Options says who we are and where the control channel is. Name, Names, Connect and Log are required.
 type Options struct {
 	Name    string               // of the node: "celery@host"
 	Names   Names                // of keys and channels
 	Connect func() *redis.Client // a new client of the broker's database: few connections, no internal retries; we close it
 	Node    Node
+	Events  EventOptions
 	Log     hclog.Logger
+
+	RevokedMost int           // revocations that are kept; 0: RevokedMost
+	RevokedAge  time.Duration // for so long; 0: RevokedAge
 }
 
 // Control is a node's remote control. Its methods may be called by any goroutine.
 type Control struct {
-	Clock *Clock
+	Clock   *Clock
+	Revoked *Revoked
+	Events  *Events
 
 	listener *listener
 	link     *link
@@ -33,9 +40,14 @@ func New(o Options) (*Control, error) {
 	if o.Name == "" || o.Connect == nil || o.Log == nil || o.Names.ControlExchange == "" {
 		return nil, errors.New("control needs a name, names, a way to connect and a log")
 	}
-	c := &Control{Clock: new(Clock), listener: newListener(o.Connect, o.Log), link: &link{connect: o.Connect}}
-	table := &commands{node: o.Name, of: o.Node, clock: c.Clock, log: o.Log, table: table}
-	c.mailbox = newMailbox(o.Name, o.Names, c.listener, c.link, c.Clock, table, o.Log)
+	k := &link{connect: o.Connect}
+	c := &Control{Clock: new(Clock), listener: newListener(o.Connect, o.Log), link: k}
+	c.Revoked = newRevoked(o.RevokedMost, o.RevokedAge, o.Names, k, o.Log)
+	c.Events = newEvents(o.Name, o.Events, o.Names, k, c.Clock, o.Log)
+	h := &commands{node: o.Name, of: o.Node, revoked: c.Revoked, events: c.Events, clock: c.Clock, log: o.Log}
+	c.mailbox = newMailbox(o.Name, o.Names, c.listener, k, c.Clock, h, o.Log)
+	c.listener.channels[o.Names.revoked()] = c.Revoked.noticed
+	c.listener.connected(c.Revoked.load)
 	return c, nil
 }
 
@@ -58,5 +70,6 @@ func (c *Control) Run(ctx context.Context) {
 	var group sync.WaitGroup
 	group.Go(func() { c.listener.run(ctx) })
 	group.Go(func() { c.mailbox.run(ctx) })
+	group.Go(func() { c.Events.run(ctx) })
 	group.Wait()
 }

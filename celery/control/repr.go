@@ -83,3 +83,13 @@ func pyValue(v any) string {
 	}
 	return fmt.Sprint(v)
 }
+
+// quoteSets is Python's repr of the dictionary in which Celery gathers the stamps that it found, the members being
+// reprs already.
+func quoteSets(sets map[string][]string) string {
+	items := make([]string, 0, len(sets))
+	for _, k := range slices.Sorted(maps.Keys(sets)) {
+		items = append(items, quote(k)+": {"+strings.Join(sets[k], ", ")+"}")
+	}
+	return "defaultdict(<class 'set'>, {" + strings.Join(items, ", ") + "})"
+}

@@ -1,0 +1,349 @@
+package control
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
+)
+
+const (
+	// eventBatch is how many task events one message carries at most, as in Celery (dispatcher.py buffer_limit).
+	eventBatch = 24
+	// eventTick is how long a task event waits for others to go with.
+	eventTick = 10 * time.Millisecond
+	// Events that cannot be sent are kept up to these bounds; then the oldest go.
+	maxEvents     = 10_000
+	maxEventBytes = 16 << 20
+	// eventRetry is the pause after a failed attempt to send.
+	eventRetry = time.Second
+)
+
+// EventOptions say which events are sent, and what they tell of the node. The zero value sends none until asked to.
+type EventOptions struct {
+	Enabled bool                           // -E, worker_send_task_events
+	Every   time.Duration                  // heartbeats; 0: 2 s, as Celery
+	Version string                         // of Celery, which is what tools expect
+	Load    func() (active, processed int) // tasks that run, and that were begun since the start; nil: 0
+}
+
+// Events sends the node's events, `worker-…` and `task-…`, for whoever listens (celery/events/dispatcher.py, protocol notes F).
+// While they are off nothing is sent, heartbeats included, which Celery would send all the same. Any goroutine may
+// use it; no method waits for Redis. The methods for task events are for tasks whose option send_events is true.
+type Events struct {
+	options EventOptions
+	names   Names
+	link    *link
+	clock   *Clock
+	log     hclog.Logger
+	encoder eventEncoder
+	on      atomic.Bool // task events, and with them heartbeats
+	changed chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	waiting []event
+	bytes   int
+	dropped int
+}
+
+// event is an encoded event. Task events travel in lists, the others each in a message of its own.
+type event struct {
+	routingKey string // empty: in a list
+	body       []byte
+}
+
+func newEvents(node string, o EventOptions, names Names, k *link, c *Clock, log hclog.Logger) *Events {
+	if o.Every <= 0 {
+		o.Every = 2 * time.Second
+	}
+	if o.Load == nil {
+		o.Load = func() (int, int) { return 0, 0 }
+	}
+	e := &Events{
+		options: o, names: names, link: k, clock: c, log: log, encoder: newEventEncoder(node),
+		changed: make(chan struct{}, 1),
+	}
+	e.on.Store(o.Enabled)
+	return e
+}
+
+// On tells whether events are sent, for callers to whom it is work to make one.
+func (e *Events) On() bool { return e.on.Load() }
+
+// enable and disable switch as the remote commands do; they return false if nothing changed. Celery cannot disable what
+// was enabled with -E, and says so.
+func (e *Events) enable() bool { return e.set(true) }
+
+func (e *Events) disable() bool { return !e.options.Enabled && e.set(false) }
+
+func (e *Events) set(on bool) bool {
+	if e.on.Swap(on) == on {
+		return false
+	}
+	e.wake()
+	return true
+}
+
+func (e *Events) wake() {
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
+}
+
+// TaskReceived says that the node has the task: it runs, waits for its turn, or was parked.
+func (e *Events) TaskReceived(t *celery.Task) {
+	if !e.On() {
+		return
+	}
+	parent := &t.ParentID
+	if t.ParentID == "" {
+		parent = nil
+	}
+	root := &t.RootID
+	if t.RootID == "" {
+		root = nil
+	}
+	e.task("task-received", t.ID,
+		field{"name", t.DisplayName()}, field{"args", t.ArgsRepr}, field{"kwargs", t.KwargsRepr},
+		field{"root_id", root}, field{"parent_id", parent}, field{"retries", t.Retries},
+		field{"eta", isoFormat(t.ETA)}, field{"expires", isoFormat(t.Expires)})
+}
+
+// TaskStarted says that an executor has the task.
+func (e *Events) TaskStarted(id string) { e.task("task-started", id) }
+
+// TaskSucceeded tells the repr of the return value and how long the task's body ran.
+func (e *Events) TaskSucceeded(id, result string, runtime time.Duration) {
+	e.task("task-succeeded", id, field{"result", result}, field{"runtime", runtime.Seconds()})
+}
+
+// TaskFailed tells the repr of the exception and the traceback, which may be empty.
+func (e *Events) TaskFailed(id, exception, traceback string) {
+	if traceback == "" { // the task never ran
+		e.task("task-failed", id, field{"exception", exception})
+		return
+	}
+	e.task("task-failed", id, field{"exception", exception}, field{"traceback", traceback})
+}
+
+// TaskRetried is TaskFailed for a task that will be tried again.
+func (e *Events) TaskRetried(id, exception, traceback string) {
+	e.task("task-retried", id, field{"exception", exception}, field{"traceback", traceback})
+}
+
+// TaskRevoked says that the task was not run because it was revoked or had expired, or, terminated, was killed with
+// the signal.
+func (e *Events) TaskRevoked(id string, terminated bool, signal int, expired bool) {
+	var number *int
+	if signal != 0 {
+		number = &signal
+	}
+	e.task("task-revoked", id, field{"terminated", terminated}, field{"signum", number}, field{"expired", expired})
+}
+
+// TaskRejected says that the task rejected its message.
+func (e *Events) TaskRejected(id string, requeue bool) {
+	e.task("task-rejected", id, field{"requeue", requeue})
+}
+
+// Send sends an event of the application's own, such as "task-progress", in a message of its own. The fields must be
+// encodable as JSON.
+func (e *Events) Send(kind string, fields map[string]any) {
+	if !e.On() {
+		return
+	}
+	list := make([]field, 0, len(fields))
+	for name, value := range fields {
+		list = append(list, field{name, value})
+	}
+	e.single(kind, list...)
+}
+
+func (e *Events) task(kind, id string, fields ...field) {
+	if !e.On() {
+		return
+	}
+	e.add("", kind, append([]field{{"uuid", id}}, fields...))
+}
+
+func (e *Events) single(kind string, fields ...field) { e.add(routingKey(kind), kind, fields) }
+
+// add encodes an event and puts it among the waiting ones. Clock and order agree: both are decided under mu.
+func (e *Events) add(key, kind string, fields []field) {
+	e.mu.Lock()
+	body, err := e.encoder.encode(kind, time.Now(), e.clock.Forward(), fields)
+	if err != nil {
+		e.mu.Unlock()
+		e.log.Warn("event not sent", "event", kind, "error", err)
+		return
+	}
+	e.waiting = append(e.waiting, event{key, body})
+	e.bytes += len(body)
+	for len(e.waiting) > maxEvents || e.bytes > maxEventBytes && len(e.waiting) > 1 {
+		e.bytes -= len(e.waiting[0].body)
+		e.waiting = e.waiting[1:]
+		e.dropped++
+	}
+	first := len(e.waiting) == 1 || len(e.waiting) == eventBatch
+	e.mu.Unlock()
+	if first {
+		e.wake()
+	}
+}
+
+// run sends events and heartbeats until ctx ends, then says goodbye.
+func (e *Events) run(ctx context.Context) {
+	heartbeats := time.NewTicker(e.options.Every)
+	defer heartbeats.Stop()
+	online := false
+	greet := func() {
+		if on := e.On(); on != online {
+			online = on
+			if on && e.options.Enabled {
+				e.worker("worker-online")
+			} else if on {
+				e.worker("worker-heartbeat")
+			}
+			heartbeats.Reset(e.options.Every)
+		}
+	}
+	greet()
+	for {
+		var beat <-chan time.Time
+		if online {
+			beat = heartbeats.C
+		}
+		select {
+		case <-ctx.Done():
+			if online {
+				e.worker("worker-offline")
+			}
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+			defer cancel()
+			if err := e.flush(ctx); err != nil {
+				e.log.Warn("last events not sent", "error", err)
+			}
+			return
+		case <-beat:
+			e.worker("worker-heartbeat")
+		case <-e.changed:
+			greet()
+			if !e.full() && !wait(ctx, eventTick) {
+				continue
+			}
+			if err := e.flush(ctx); err != nil && ctx.Err() == nil {
+				e.log.Warn("events not sent", "error", err, "next", "try again")
+				wait(ctx, eventRetry)
+				e.wake()
+			}
+		}
+	}
+}
+
+// worker sends an event about the node (celery/worker/heartbeat.py).
+func (e *Events) worker(kind string) {
+	running, processed := e.options.Load()
+	e.single(kind,
+		field{"freq", e.options.Every.Seconds()}, field{"active", running}, field{"processed", processed},
+		field{"loadavg", loadAverage()}, field{"sw_ident", "py-celery"}, field{"sw_ver", e.options.Version},
+		field{"sw_sys", system()})
+}
+
+// heartbeat sends what the remote command of the name sends, be events on or off.
+func (e *Events) heartbeat() {
+	e.single("worker-heartbeat",
+		field{"freq", 5}, field{"sw_ident", "py-celery"}, field{"sw_ver", e.options.Version}, field{"sw_sys", system()})
+}
+
+func (e *Events) full() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.waiting) >= eventBatch
+}
+
+// flush publishes all that waits in one pipeline. After an error all of it waits again: a reader that gets an event twice
+// is not harmed.
+func (e *Events) flush(ctx context.Context) error {
+	e.mu.Lock()
+	taken, dropped := e.waiting, e.dropped
+	e.waiting, e.bytes, e.dropped = nil, 0, 0
+	e.mu.Unlock()
+	if dropped > 0 {
+		e.log.Warn("events lost", "events", dropped, "reason", "they could not be sent for too long")
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	err := e.link.do(ctx, func(ctx context.Context, client *redis.Client) error {
+		_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error { return e.publish(ctx, p, taken) })
+		return err
+	})
+	if err != nil {
+		e.mu.Lock()
+		for _, one := range taken {
+			e.bytes += len(one.body)
+		}
+		e.waiting = append(taken, e.waiting...)
+		e.mu.Unlock()
+	}
+	return err
+}
+
+// publish writes the events in their order: runs of task events as lists.
+func (e *Events) publish(ctx context.Context, p redis.Pipeliner, events []event) error {
+	for len(events) > 0 {
+		n, key, body := 1, events[0].routingKey, events[0].body
+		if key == "" {
+			for n < len(events) && n < eventBatch && events[n].routingKey == "" {
+				n++
+			}
+			key, body = "task.multi", joinEvents(events[:n])
+		}
+		message, err := seal(body, map[string]string{"hostname": e.encoder.node}, e.names.EventExchange, key)
+		if err != nil {
+			return err
+		}
+		p.Publish(ctx, e.names.events(key), message)
+		events = events[n:]
+	}
+	return nil
+}
+
+// wait returns false if ctx ends first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func enableEvents(_ context.Context, c *commands, _ Arguments) (any, error) {
+	if !c.events.enable() {
+		return done("task events already enabled"), nil
+	}
+	c.log.Info("events enabled", "reason", "remote command")
+	return done("task events enabled"), nil
+}
+
+func disableEvents(_ context.Context, c *commands, _ Arguments) (any, error) {
+	if !c.events.disable() {
+		return done("task events already disabled"), nil
+	}
+	c.log.Info("events disabled", "reason", "remote command")
+	return done("task events disabled"), nil
+}
+
+func heartbeat(_ context.Context, c *commands, _ Arguments) (any, error) {
+	c.events.heartbeat()
+	return nil, nil
+}
