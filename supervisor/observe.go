@@ -25,8 +25,7 @@ func (s *Supervisor) received(t *celery.Task, _ *celery.Delivery) {
 }
 
 func (s *Supervisor) started(t *celery.Task) {
-	s.tally.active.Add(1)
-	s.tally.processed.Add(1)
+	s.tally.begin(t.Name)
 	if s.sendsEvents(t) {
 		s.control.Events.TaskStarted(t.ID)
 	}

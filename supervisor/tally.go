@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -9,6 +11,9 @@ import (
 
 // tally counts what happens, for events, statistics and metrics.
 type tally struct {
+	mu    sync.Mutex
+	tasks map[string]int // that were begun, by name
+
 	active    atomic.Int64
 	processed atomic.Int64
 	started   atomic.Int64 // children
@@ -20,3 +25,21 @@ func (t *tally) load() (active, processed int) { return int(t.active.Load()), in
 func (t *tally) childStarted(int, time.Duration) { t.started.Add(1) }
 
 func (t *tally) childClosed(int, pool.Reason) { t.closed.Add(1) }
+
+// begin counts a task that begins to run.
+func (t *tally) begin(name string) {
+	t.active.Add(1)
+	t.processed.Add(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tasks == nil {
+		t.tasks = map[string]int{}
+	}
+	t.tasks[name]++
+}
+
+func (t *tally) totals() map[string]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.tasks)
+}
