@@ -26,7 +26,8 @@ type Task struct {
 	Origin        string
 	Stamps        []byte // JSON object of the stamped headers; nil if none
 
-	Protocol        int // 2, or 1 for messages of old clients whose fields lie in the body
+	Protocol        int  // 2, or 1 for messages of old clients whose fields lie in the body
+	Opaque          bool // protocol 1 in a serializer that only Python reads: of the fields above, ID alone is a guess
 	ContentType     string
 	ContentEncoding string
 	Compression     string // mime type of the header `compression`; empty if none
@@ -50,6 +51,9 @@ func (t *Task) DisplayName() string {
 	}
 	return t.Name
 }
+
+// String is how Celery's log names a task: name[id].
+func (t *Task) String() string { return t.DisplayName() + "[" + t.ID + "]" }
 
 // Due tells whether the task may run at now.
 func (t *Task) Due(now time.Time) bool { return t.ETA.IsZero() || !t.ETA.After(now) }

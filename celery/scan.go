@@ -1,0 +1,355 @@
+package celery
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// JSON as Python writes it: NaN and Infinity, integers of any size, lone surrogates as escapes. encoding/json refuses
+// the first, and any decoder that builds values loses how numbers were written. So we only find out where values lie.
+
+// span is where a value lies in the text. An absent one has hi = 0, since no member can begin at 0.
+type span struct{ lo, hi int }
+
+func (v span) found() bool           { return v.hi > 0 }
+func (v span) of(text []byte) []byte { return text[v.lo:v.hi] }
+
+// maxDepth is where Python's decoder gives up too (its recursion limit).
+const maxDepth = 1000
+
+// scanner walks over a JSON text. All methods return false when the text is not JSON there, with pos at the place.
+type scanner struct {
+	text  []byte
+	pos   int
+	depth int
+}
+
+// object walks over an object, and puts where each member's value lies into the variable that slot returns for its
+// key, if any. Of repeated keys the last counts, as in Python. slot may be nil.
+func (s *scanner) object(slot func(key []byte) *span) bool {
+	if !s.enter('{') {
+		return false
+	}
+	if s.token('}') {
+		return s.leave()
+	}
+	for {
+		s.space()
+		quoted, ok := s.quoted()
+		if !ok || !s.token(':') {
+			return false
+		}
+		value, ok := s.value()
+		if !ok {
+			return false
+		}
+		if slot != nil {
+			key := s.text[quoted.lo+1 : quoted.hi-1]
+			if bytes.IndexByte(key, '\\') >= 0 {
+				key = []byte(unescape(string(key)))
+			}
+			if p := slot(key); p != nil {
+				*p = value
+			}
+		}
+		if s.token('}') {
+			return s.leave()
+		}
+		if !s.token(',') {
+			return false
+		}
+	}
+}
+
+// array walks over an array and tells where its elements lie. element may be nil.
+func (s *scanner) array(element func(v span)) bool {
+	if !s.enter('[') {
+		return false
+	}
+	if s.token(']') {
+		return s.leave()
+	}
+	for {
+		v, ok := s.value()
+		if !ok {
+			return false
+		}
+		if element != nil {
+			element(v)
+		}
+		if s.token(']') {
+			return s.leave()
+		}
+		if !s.token(',') {
+			return false
+		}
+	}
+}
+
+// value walks over any value, with the white space before it.
+func (s *scanner) value() (span, bool) {
+	s.space()
+	start := s.pos
+	ok := false
+	switch s.peek() {
+	case '"':
+		return s.quoted()
+	case '{':
+		ok = s.object(nil)
+	case '[':
+		ok = s.array(nil)
+	case 't':
+		ok = s.word("true")
+	case 'f':
+		ok = s.word("false")
+	case 'n':
+		ok = s.word("null")
+	case 'N':
+		ok = s.word("NaN")
+	case 'I':
+		ok = s.word("Infinity")
+	default:
+		ok = s.number()
+	}
+	return span{start, s.pos}, ok
+}
+
+func (s *scanner) enter(open byte) bool {
+	s.space()
+	if s.depth++; s.depth > maxDepth || s.peek() != open {
+		return false
+	}
+	s.pos++
+	return true
+}
+
+func (s *scanner) leave() bool {
+	s.depth--
+	return true
+}
+
+// quoted walks over a string; the span has its quotes. Control characters are let pass.
+func (s *scanner) quoted() (span, bool) {
+	start := s.pos
+	if s.peek() != '"' {
+		return span{}, false
+	}
+	s.pos++
+	for {
+		rest := s.text[s.pos:]
+		end := bytes.IndexByte(rest, '"')
+		if end < 0 {
+			return span{}, false
+		}
+		escape := bytes.IndexByte(rest[:end], '\\')
+		if escape < 0 {
+			s.pos += end + 1
+			return span{start, s.pos}, true
+		}
+		s.pos += escape
+		if !s.escape() {
+			return span{}, false
+		}
+	}
+}
+
+func (s *scanner) escape() bool {
+	s.pos++
+	switch c := s.peek(); c {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		s.pos++
+		return true
+	case 'u':
+		s.pos++
+		if len(s.text)-s.pos < 4 || hex4(s.text[s.pos:]) < 0 {
+			return false
+		}
+		s.pos += 4
+		return true
+	}
+	return false
+}
+
+func (s *scanner) number() bool {
+	if s.peek() == '-' {
+		s.pos++
+		if s.peek() == 'I' {
+			return s.word("Infinity")
+		}
+	}
+	if s.peek() == '0' {
+		s.pos++
+	} else if !s.digits() {
+		return false
+	}
+	if s.peek() == '.' {
+		s.pos++
+		if !s.digits() {
+			return false
+		}
+	}
+	if c := s.peek(); c == 'e' || c == 'E' {
+		s.pos++
+		if c := s.peek(); c == '+' || c == '-' {
+			s.pos++
+		}
+		return s.digits()
+	}
+	return true
+}
+
+func (s *scanner) digits() bool {
+	start := s.pos
+	for c := s.peek(); c >= '0' && c <= '9'; c = s.peek() {
+		s.pos++
+	}
+	return s.pos > start
+}
+
+func (s *scanner) word(w string) bool {
+	if !bytes.HasPrefix(s.text[s.pos:], []byte(w)) {
+		return false
+	}
+	s.pos += len(w)
+	return true
+}
+
+// token walks over one character and the white space before it, if it is there.
+func (s *scanner) token(c byte) bool {
+	s.space()
+	if s.peek() != c {
+		return false
+	}
+	s.pos++
+	return true
+}
+
+func (s *scanner) space() {
+	for s.pos < len(s.text) {
+		switch s.text[s.pos] {
+		case ' ', '\t', '\n', '\r':
+			s.pos++
+		default:
+			return
+		}
+	}
+}
+
+// peek returns the next byte, 0 at the end.
+func (s *scanner) peek() byte {
+	if s.pos < len(s.text) {
+		return s.text[s.pos]
+	}
+	return 0
+}
+
+// document walks over the whole text, which must be one object.
+func document(text []byte, slot func(key []byte) *span) (at int, ok bool) {
+	s := scanner{text: text}
+	ok = s.object(slot)
+	s.space()
+	return s.pos, ok && s.pos == len(text)
+}
+
+// members finds members of the object that lies at v in a text that has been scanned before. Anything else than an
+// object has none.
+func members(text []byte, v span, slot func(key []byte) *span) {
+	if isObject(text, v) {
+		s := scanner{text: text[:v.hi], pos: v.lo}
+		s.object(slot)
+	}
+}
+
+func isObject(text []byte, v span) bool { return v.found() && text[v.lo] == '{' }
+func isString(text []byte, v span) bool { return v.found() && text[v.lo] == '"' }
+func isTrue(text []byte, v span) bool   { return v.found() && text[v.lo] == 't' }
+func isNull(text []byte, v span) bool   { return v.found() && text[v.lo] == 'n' }
+
+// integer reads a number as an int, cut to what fits. Whatever is not a number is absent.
+func integer(text []byte, v span) (int, bool) {
+	if !v.found() {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(v.of(text)), 10, 32)
+	if err == nil {
+		return int(n), true
+	}
+	f, ok := float(text, v)
+	if !ok {
+		return 0, false
+	}
+	return int(max(math.MinInt32, min(f, math.MaxInt32))), true
+}
+
+// float reads a finite number.
+func float(text []byte, v span) (float64, bool) {
+	if !v.found() || !strings.ContainsRune("-0123456789", rune(text[v.lo])) {
+		return 0, false
+	}
+	f, _ := strconv.ParseFloat(string(v.of(text)), 64) // out of range gives infinity
+	return f, !math.IsInf(f, 0) && !math.IsNaN(f)
+}
+
+// unescape undoes the escapes of a string that has been scanned before. A lone surrogate, which UTF-8 cannot hold,
+// becomes U+FFFD.
+func unescape(s string) string {
+	next := strings.IndexByte(s, '\\')
+	if next < 0 {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for ; next >= 0; next = strings.IndexByte(s, '\\') {
+		out = append(out, s[:next]...)
+		c := s[next+1]
+		s = s[next+2:]
+		switch c {
+		case 'b':
+			out = append(out, '\b')
+		case 'f':
+			out = append(out, '\f')
+		case 'n':
+			out = append(out, '\n')
+		case 'r':
+			out = append(out, '\r')
+		case 't':
+			out = append(out, '\t')
+		case 'u':
+			r := hex4(s)
+			s = s[4:]
+			if utf16.IsSurrogate(r) && strings.HasPrefix(s, `\u`) {
+				if pair := utf16.DecodeRune(r, hex4(s[2:])); pair != utf8.RuneError {
+					r = pair
+					s = s[6:]
+				}
+			}
+			out = utf8.AppendRune(out, r)
+		default:
+			out = append(out, c)
+		}
+	}
+	return string(append(out, s...))
+}
+
+// hex4 reads four hexadecimal digits; -1 if they are not.
+func hex4[T string | []byte](s T) rune {
+	var r rune
+	for i := range 4 {
+		c := rune(s[i])
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return -1
+		}
+		r = r<<4 | c
+	}
+	return r
+}
