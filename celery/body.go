@@ -24,28 +24,20 @@ func (e *UnsupportedError) Error() string { return e.What + " is not supported h
 // The error is an [*UnsupportedError] for compressions other than zlib (Celery's "gzip" and "zlib") and bzip2, else a
 // [*DecodeError].
 func Body(raw []byte) ([]byte, error) {
-	e, err := open(raw)
+	l, err := survey(raw)
 	if err != nil {
 		return nil, err
 	}
-	var encoding, compression span
-	members(raw, e.properties, func(key []byte) *span {
-		if string(key) == "body_encoding" {
-			return &encoding
-		}
-		return nil
-	})
-	members(raw, e.headers, func(key []byte) *span {
-		if string(key) == "compression" {
-			return &compression
-		}
-		return nil
-	})
-	body, err := decodeBody(raw, e.body, newReader(raw, encoding).string(encoding))
+	return l.openBody(raw)
+}
+
+func (l *layout) openBody(raw []byte) ([]byte, error) {
+	text := func(v span) string { return newReader(raw, v).string(v) }
+	body, err := decodeBody(raw, l.body, text(l.properties.bodyEncoding))
 	if err != nil {
 		return nil, err
 	}
-	return decompress(body, newReader(raw, compression).string(compression))
+	return decompress(body, text(l.headers.compression))
 }
 
 func decodeBody(raw []byte, at span, encoding string) ([]byte, error) {

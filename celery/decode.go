@@ -33,65 +33,68 @@ func (e *DecodeError) Error() string { return "decode message: " + e.Detail }
 type headers struct {
 	task, id, shadow, eta, expires, group, groupIndex, retries, timelimit, rootID, parentID  span
 	argsrepr, kwargsrepr, origin, ignoreResult, stamps, compression, redelivered, deliveries span
-
-	args, kwargs, taskset span // protocol 1 only
 }
 
-func (h *headers) slot(key []byte) *span {
+func (h *headers) member(key []byte) (*span, noter) {
 	switch string(key) {
 	case "task":
-		return &h.task
+		return &h.task, nil
 	case "id":
-		return &h.id
+		return &h.id, nil
 	case "shadow":
-		return &h.shadow
+		return &h.shadow, nil
 	case "eta":
-		return &h.eta
+		return &h.eta, nil
 	case "expires":
-		return &h.expires
+		return &h.expires, nil
 	case "group":
-		return &h.group
+		return &h.group, nil
 	case "group_index":
-		return &h.groupIndex
+		return &h.groupIndex, nil
 	case "retries":
-		return &h.retries
+		return &h.retries, nil
 	case "timelimit":
-		return &h.timelimit
+		return &h.timelimit, nil
 	case "root_id":
-		return &h.rootID
+		return &h.rootID, nil
 	case "parent_id":
-		return &h.parentID
+		return &h.parentID, nil
 	case "argsrepr":
-		return &h.argsrepr
+		return &h.argsrepr, nil
 	case "kwargsrepr":
-		return &h.kwargsrepr
+		return &h.kwargsrepr, nil
 	case "origin":
-		return &h.origin
+		return &h.origin, nil
 	case "ignore_result":
-		return &h.ignoreResult
+		return &h.ignoreResult, nil
 	case "stamps":
-		return &h.stamps
+		return &h.stamps, nil
 	case "compression":
-		return &h.compression
+		return &h.compression, nil
 	case "redelivered":
-		return &h.redelivered
+		return &h.redelivered, nil
 	case HeaderDeliveries:
-		return &h.deliveries
+		return &h.deliveries, nil
 	}
-	return nil
+	return nil, nil
 }
 
-// bodySlot is slot with the members that only the body of protocol 1 has.
-func (h *headers) bodySlot(key []byte) *span {
+// bodyHeaders are the headers of protocol 1: the body is one object, with arguments in it.
+type bodyHeaders struct {
+	headers
+	args, kwargs, taskset span
+}
+
+func (h *bodyHeaders) member(key []byte) (*span, noter) {
 	switch string(key) {
 	case "args":
-		return &h.args
+		return &h.args, nil
 	case "kwargs":
-		return &h.kwargs
+		return &h.kwargs, nil
 	case "taskset":
-		return &h.taskset
+		return &h.taskset, nil
 	}
-	return h.slot(key)
+	return h.headers.member(key)
 }
 
 // Decode reads a message of protocol 2 or 1. It keeps raw, which must not change any more. loc is where an eta or expires
@@ -101,30 +104,28 @@ func (h *headers) bodySlot(key []byte) *span {
 // The body stays closed, but in protocol 1, where all that is known of the task lies in it. If we cannot open that
 // (pickle, say) the task is Opaque and only Python can tell what it is.
 func Decode(raw []byte, loc *time.Location) (*Task, error) {
-	e, err := open(raw)
+	l, err := survey(raw)
 	if err != nil {
 		return nil, err
 	}
-	var h headers
-	members(raw, e.headers, h.slot)
-	r := newReader(raw, e.headers)
+	r := newReader(raw, l.headersAt)
 	t := &Task{
 		Protocol:        2,
-		ContentType:     mimeType(raw, e.contentType),
-		ContentEncoding: mimeType(raw, e.contentEncoding),
-		Compression:     r.string(h.compression),
-		Redelivered:     isTrue(raw, h.redelivered),
-		Deliveries:      r.count(h.deliveries),
+		ContentType:     mimeType(raw, l.contentType),
+		ContentEncoding: mimeType(raw, l.contentEncoding),
+		Compression:     r.string(l.headers.compression),
+		Redelivered:     isTrue(raw, l.headers.redelivered) || isTrue(raw, l.properties.info.redelivered),
+		Deliveries:      r.count(l.headers.deliveries),
 		Raw:             raw,
 	}
-	t.readProperties(raw, e.properties)
+	t.readProperties(raw, l)
 	switch {
-	case h.task.found():
-		err = t.readHeaders(r, &h, loc)
-	case e.headers.found() && !isObject(raw, e.headers) && !isNull(raw, e.headers):
+	case l.headers.task.found():
+		err = t.readHeaders(r, &l.headers, loc)
+	case l.headersAt.found() && !isObject(raw, l.headersAt) && !isNull(raw, l.headersAt):
 		err = &DecodeError{Cause: CauseNotATask, Detail: "its headers are not a JSON object", ID: t.CorrelationID}
 	default:
-		err = t.readProtocol1(loc)
+		err = t.readProtocol1(l, loc)
 	}
 	if err != nil {
 		return nil, err
@@ -168,12 +169,12 @@ func (t *Task) readHeaders(r reader, h *headers, loc *time.Location) error {
 }
 
 // readProtocol1 opens the body. Celery makes headers of it (celery/worker/strategy.py proto1_to_proto2).
-func (t *Task) readProtocol1(loc *time.Location) error {
+func (t *Task) readProtocol1(l *layout, loc *time.Location) error {
 	t.Protocol, t.GroupIndex = 1, -1
 	refuse := func(cause Cause, detail string) error {
 		return &DecodeError{Cause: cause, Detail: detail, ID: t.CorrelationID}
 	}
-	body, err := Body(t.Raw)
+	body, err := l.openBody(t.Raw)
 	var unsupported *UnsupportedError
 	switch {
 	case errors.As(err, &unsupported), err == nil && t.ContentType != "application/json":
@@ -183,12 +184,11 @@ func (t *Task) readProtocol1(loc *time.Location) error {
 		return refuse(CauseUndecodable, err.Error())
 	}
 	s := scanner{text: body}
-	whole, ok := s.value()
+	var h bodyHeaders
+	_, ok := s.value(&h)
 	if s.space(); !ok || s.pos != len(body) || !utf8.Valid(body) {
 		return refuse(CauseUndecodable, "its body is not JSON")
 	}
-	var h headers
-	members(body, whole, h.bodySlot)
 	if !h.task.found() {
 		return refuse(CauseNotATask, "it names no task, neither in its headers nor in its body")
 	}
@@ -196,46 +196,18 @@ func (t *Task) readProtocol1(loc *time.Location) error {
 		h.group = h.taskset
 	}
 	r := newReader(body, span{0, len(body)})
-	if err := t.readHeaders(r, &h, loc); err != nil {
+	if err := t.readHeaders(r, &h.headers, loc); err != nil {
 		return err
 	}
 	t.ArgsRepr, t.KwargsRepr = short(h.args.of(body)), short(h.kwargs.of(body))
 	return nil
 }
 
-func (t *Task) readProperties(raw []byte, at span) {
-	var correlationID, replyTo, priority, tag, info, exchange, routingKey, redelivered span
-	members(raw, at, func(key []byte) *span {
-		switch string(key) {
-		case "correlation_id":
-			return &correlationID
-		case "reply_to":
-			return &replyTo
-		case "priority":
-			return &priority
-		case "delivery_tag":
-			return &tag
-		case "delivery_info":
-			return &info
-		}
-		return nil
-	})
-	members(raw, info, func(key []byte) *span {
-		switch string(key) {
-		case "exchange":
-			return &exchange
-		case "routing_key":
-			return &routingKey
-		case "redelivered":
-			return &redelivered
-		}
-		return nil
-	})
-	r := newReader(raw, at)
-	t.CorrelationID, t.ReplyTo, t.DeliveryTag = r.id(correlationID), r.string(replyTo), r.id(tag)
-	t.Exchange, t.RoutingKey = r.string(exchange), r.string(routingKey)
-	t.Priority, _ = integer(raw, priority)
-	t.Redelivered = t.Redelivered || isTrue(raw, redelivered)
+func (t *Task) readProperties(raw []byte, l *layout) {
+	r := newReader(raw, l.propsAt)
+	t.CorrelationID, t.ReplyTo, t.DeliveryTag = r.id(l.properties.correlationID), r.string(l.properties.replyTo), r.id(l.properties.deliveryTag)
+	t.Exchange, t.RoutingKey = r.string(l.properties.info.exchange), r.string(l.properties.info.routingKey)
+	t.Priority, _ = integer(raw, l.properties.priority)
 }
 
 // mimeType reads a content type or encoding, the usual ones without a copy.

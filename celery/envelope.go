@@ -8,69 +8,88 @@ import (
 	"unicode/utf8"
 )
 
-// envelope is where the parts of a message lie (protocol notes A.1).
-type envelope struct {
-	body, contentType, contentEncoding, headers, properties span
+// layout is where the parts of a message lie that we look at (protocol notes A.1).
+type layout struct {
+	body, contentType, contentEncoding span
+
+	headersAt  span
+	headers    headers
+	propsAt    span
+	properties properties
 }
 
-func (e *envelope) slot(key []byte) *span {
+func (l *layout) member(key []byte) (*span, noter) {
 	switch string(key) {
 	case "body":
-		return &e.body
+		return &l.body, nil
 	case "content-type":
-		return &e.contentType
+		return &l.contentType, nil
 	case "content-encoding":
-		return &e.contentEncoding
+		return &l.contentEncoding, nil
 	case "headers":
-		return &e.headers
+		l.headers = headers{}
+		return &l.headersAt, &l.headers
 	case "properties":
-		return &e.properties
+		l.properties = properties{}
+		return &l.propsAt, &l.properties
 	}
-	return nil
+	return nil, nil
 }
 
-// open finds the parts of a message. Only what Python cannot read either is an error.
-func open(raw []byte) (envelope, error) {
-	var e envelope
+type properties struct {
+	correlationID, replyTo, priority, bodyEncoding, deliveryTag span
+
+	infoAt span
+	info   deliveryInfo
+}
+
+func (p *properties) member(key []byte) (*span, noter) {
+	switch string(key) {
+	case "correlation_id":
+		return &p.correlationID, nil
+	case "reply_to":
+		return &p.replyTo, nil
+	case "priority":
+		return &p.priority, nil
+	case "body_encoding":
+		return &p.bodyEncoding, nil
+	case "delivery_tag":
+		return &p.deliveryTag, nil
+	case "delivery_info":
+		p.info = deliveryInfo{}
+		return &p.infoAt, &p.info
+	}
+	return nil, nil
+}
+
+type deliveryInfo struct {
+	exchange, routingKey, redelivered span
+}
+
+func (i *deliveryInfo) member(key []byte) (*span, noter) {
+	switch string(key) {
+	case "exchange":
+		return &i.exchange, nil
+	case "routing_key":
+		return &i.routingKey, nil
+	case "redelivered":
+		return &i.redelivered, nil
+	}
+	return nil, nil
+}
+
+// survey finds the parts of a message. Only what Python cannot read either is an error.
+func survey(raw []byte) (*layout, error) {
 	if !utf8.Valid(raw) {
-		return e, &DecodeError{Cause: CauseUndecodable, Detail: "the message is not UTF-8"}
+		return nil, &DecodeError{Cause: CauseUndecodable, Detail: "the message is not UTF-8"}
 	}
-	if at, ok := document(raw, e.slot); !ok {
-		return e, &DecodeError{Cause: CauseUndecodable, Detail: "the message is not a JSON object: byte " + strconv.Itoa(at)}
+	l := &layout{}
+	s := scanner{text: raw}
+	ok := s.object(l)
+	if s.space(); !ok || s.pos != len(raw) {
+		return nil, &DecodeError{Cause: CauseUndecodable, Detail: "the message is not a JSON object: byte " + strconv.Itoa(s.pos)}
 	}
-	return e, nil
-}
-
-// marks are the members that Redelivered sets.
-type marks struct {
-	headers, properties, info        span
-	headerFlag, deliveries, infoFlag span
-}
-
-func findMarks(raw []byte, e envelope) marks {
-	m := marks{headers: e.headers, properties: e.properties}
-	members(raw, e.headers, func(key []byte) *span {
-		switch string(key) {
-		case "redelivered":
-			return &m.headerFlag
-		case HeaderDeliveries:
-			return &m.deliveries
-		}
-		return nil
-	})
-	members(raw, e.properties, func(key []byte) *span {
-		if string(key) == "delivery_info" {
-			return &m.info
-		}
-		return nil
-	})
-	members(raw, m.info, func(key []byte) *span {
-		if string(key) == "redelivered" {
-			return &m.infoFlag
-		}
-		return nil
-	})
-	return m
+	return l, nil
 }
 
 // Redelivered returns the message marked as delivered before, as kombu marks what it puts back (protocol notes B.6):
@@ -78,36 +97,34 @@ func findMarks(raw []byte, e envelope) marks {
 // [HeaderDeliveries] becomes count. All other bytes stay as they are. What is absent is added. The error is a
 // [*DecodeError], for a message that is not a JSON object.
 func Redelivered(raw []byte, count int) ([]byte, error) {
-	e, err := open(raw)
+	l, err := survey(raw)
 	if err != nil {
 		return nil, err
 	}
-	m := findMarks(raw, e)
 	edit := editor{text: raw}
-	headers := []member{{"redelivered", "true", m.headerFlag}}
+	headers := []member{{"redelivered", "true", l.headers.redelivered}}
 	if count > 0 {
-		headers = append(headers, member{HeaderDeliveries, strconv.Itoa(count), m.deliveries})
+		headers = append(headers, member{HeaderDeliveries, strconv.Itoa(count), l.headers.deliveries})
 	}
-	info := []member{{"redelivered", "true", m.infoFlag}}
+	info := []member{{"redelivered", "true", l.properties.info.redelivered}}
 	root := span{bytes.IndexByte(raw, '{'), bytes.LastIndexByte(raw, '}') + 1}
 
-	edit.set(root, "headers", m.headers, headers)
-	switch {
-	case isObject(raw, m.properties):
-		edit.set(m.properties, "delivery_info", m.info, info)
-	default:
-		edit.set(root, "properties", m.properties, []member{{"delivery_info", object(info), span{}}})
+	edit.set(root, "headers", l.headersAt, headers)
+	if isObject(raw, l.propsAt) {
+		edit.set(l.propsAt, "delivery_info", l.properties.infoAt, info)
+	} else {
+		edit.set(root, "properties", l.propsAt, []member{{"delivery_info", object(info), span{}}})
 	}
 	return edit.apply(), nil
 }
 
 // Deliveries returns the count that Redelivered wrote last, 0 if there is none.
 func Deliveries(raw []byte) int {
-	e, err := open(raw)
+	l, err := survey(raw)
 	if err != nil {
 		return 0
 	}
-	n, _ := integer(raw, findMarks(raw, e).deliveries)
+	n, _ := integer(raw, l.headers.deliveries)
 	return max(n, 0)
 }
 

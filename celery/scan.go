@@ -28,9 +28,15 @@ type scanner struct {
 	depth int
 }
 
-// object walks over an object, and puts where each member's value lies into the variable that slot returns for its
-// key, if any. Of repeated keys the last counts, as in Python. slot may be nil.
-func (s *scanner) object(slot func(key []byte) *span) bool {
+// noter notes where the members of an object lie that it wants to know of.
+type noter interface {
+	// member returns where to note the place of a member's value, and who notes the members of that value should it
+	// be an object. Both may be nil. It is asked again when a key is repeated: the last counts, as in Python.
+	member(key []byte) (at *span, inside noter)
+}
+
+// object walks over an object; n may be nil.
+func (s *scanner) object(n noter) bool {
 	if !s.enter('{') {
 		return false
 	}
@@ -39,22 +45,25 @@ func (s *scanner) object(slot func(key []byte) *span) bool {
 	}
 	for {
 		s.space()
-		quoted, ok := s.quoted()
+		quoted, escaped, ok := s.quoted()
 		if !ok || !s.token(':') {
 			return false
 		}
-		value, ok := s.value()
+		var at *span
+		var inside noter
+		if n != nil {
+			key := s.text[quoted.lo+1 : quoted.hi-1]
+			if escaped {
+				key = []byte(unescape(string(key)))
+			}
+			at, inside = n.member(key)
+		}
+		value, ok := s.value(inside)
 		if !ok {
 			return false
 		}
-		if slot != nil {
-			key := s.text[quoted.lo+1 : quoted.hi-1]
-			if bytes.IndexByte(key, '\\') >= 0 {
-				key = []byte(unescape(string(key)))
-			}
-			if p := slot(key); p != nil {
-				*p = value
-			}
+		if at != nil {
+			*at = value
 		}
 		if s.token('}') {
 			return s.leave()
@@ -74,7 +83,7 @@ func (s *scanner) array(element func(v span)) bool {
 		return s.leave()
 	}
 	for {
-		v, ok := s.value()
+		v, ok := s.value(nil)
 		if !ok {
 			return false
 		}
@@ -91,15 +100,16 @@ func (s *scanner) array(element func(v span)) bool {
 }
 
 // value walks over any value, with the white space before it.
-func (s *scanner) value() (span, bool) {
+func (s *scanner) value(n noter) (span, bool) {
 	s.space()
 	start := s.pos
 	ok := false
 	switch s.peek() {
 	case '"':
-		return s.quoted()
+		v, _, ok := s.quoted()
+		return v, ok
 	case '{':
-		ok = s.object(nil)
+		ok = s.object(n)
 	case '[':
 		ok = s.array(nil)
 	case 't':
@@ -133,26 +143,27 @@ func (s *scanner) leave() bool {
 }
 
 // quoted walks over a string; the span has its quotes. Control characters are let pass.
-func (s *scanner) quoted() (span, bool) {
+func (s *scanner) quoted() (v span, escaped, ok bool) {
 	start := s.pos
 	if s.peek() != '"' {
-		return span{}, false
+		return span{}, false, false
 	}
 	s.pos++
 	for {
 		rest := s.text[s.pos:]
 		end := bytes.IndexByte(rest, '"')
 		if end < 0 {
-			return span{}, false
+			return span{}, false, false
 		}
 		escape := bytes.IndexByte(rest[:end], '\\')
 		if escape < 0 {
 			s.pos += end + 1
-			return span{start, s.pos}, true
+			return span{start, s.pos}, escaped, true
 		}
+		escaped = true
 		s.pos += escape
 		if !s.escape() {
-			return span{}, false
+			return span{}, false, false
 		}
 	}
 }
@@ -230,12 +241,11 @@ func (s *scanner) token(c byte) bool {
 
 func (s *scanner) space() {
 	for s.pos < len(s.text) {
-		switch s.text[s.pos] {
-		case ' ', '\t', '\n', '\r':
-			s.pos++
-		default:
+		c := s.text[s.pos]
+		if c > ' ' || c != ' ' && c != '\t' && c != '\n' && c != '\r' {
 			return
 		}
+		s.pos++
 	}
 }
 
@@ -247,31 +257,17 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// document walks over the whole text, which must be one object.
-func document(text []byte, slot func(key []byte) *span) (at int, ok bool) {
-	s := scanner{text: text}
-	ok = s.object(slot)
-	s.space()
-	return s.pos, ok && s.pos == len(text)
-}
-
-// members finds members of the object that lies at v in a text that has been scanned before. Anything else than an
-// object has none.
-func members(text []byte, v span, slot func(key []byte) *span) {
-	if isObject(text, v) {
-		s := scanner{text: text[:v.hi], pos: v.lo}
-		s.object(slot)
-	}
-}
-
 func isObject(text []byte, v span) bool { return v.found() && text[v.lo] == '{' }
 func isString(text []byte, v span) bool { return v.found() && text[v.lo] == '"' }
 func isTrue(text []byte, v span) bool   { return v.found() && text[v.lo] == 't' }
-func isNull(text []byte, v span) bool   { return v.found() && text[v.lo] == 'n' }
+func isNumber(text []byte, v span) bool {
+	return v.found() && (text[v.lo] == '-' || text[v.lo] >= '0' && text[v.lo] <= '9')
+}
+func isNull(text []byte, v span) bool { return v.found() && text[v.lo] == 'n' }
 
 // integer reads a number as an int, cut to what fits. Whatever is not a number is absent.
 func integer(text []byte, v span) (int, bool) {
-	if !v.found() {
+	if !isNumber(text, v) {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(string(v.of(text)), 10, 32)
@@ -287,7 +283,7 @@ func integer(text []byte, v span) (int, bool) {
 
 // float reads a finite number.
 func float(text []byte, v span) (float64, bool) {
-	if !v.found() || !strings.ContainsRune("-0123456789", rune(text[v.lo])) {
+	if !isNumber(text, v) {
 		return 0, false
 	}
 	f, _ := strconv.ParseFloat(string(v.of(text)), 64) // out of range gives infinity
