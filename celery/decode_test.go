@@ -332,3 +332,13 @@ func BenchmarkRedelivered(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkDecodeEscapes(b *testing.B) {
+	raw := message(`{"task": "a", "id": "1", "x": "` + strings.Repeat(`\\\"\u00e9`, 100_000) + `"}`)
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		if _, err := Decode(raw, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

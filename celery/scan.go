@@ -149,19 +149,21 @@ func (s *scanner) quoted() (v span, escaped, ok bool) {
 		return span{}, false, false
 	}
 	s.pos++
-	for {
-		rest := s.text[s.pos:]
-		end := bytes.IndexByte(rest, '"')
-		if end < 0 {
-			return span{}, false, false
+	for end := -1; ; {
+		if end < s.pos { // also after an escaped quote; not after other escapes, or many of them would take long
+			next := bytes.IndexByte(s.text[s.pos:], '"')
+			if next < 0 {
+				return span{}, false, false
+			}
+			end = s.pos + next
 		}
-		escape := bytes.IndexByte(rest[:end], '\\')
-		if escape < 0 {
-			s.pos += end + 1
+		next := bytes.IndexByte(s.text[s.pos:end], '\\')
+		if next < 0 {
+			s.pos = end + 1
 			return span{start, s.pos}, escaped, true
 		}
 		escaped = true
-		s.pos += escape
+		s.pos += next
 		if !s.escape() {
 			return span{}, false, false
 		}
