@@ -1,0 +1,82 @@
+package child
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// Spec says what to start.
+type Spec struct {
+	Path   string
+	Args   []string   // without the program's own name
+	Dir    string     // empty: ours
+	Env    []string   // nil: ours
+	Files  []*os.File // fd 3 and following; the caller closes its copies after Start
+	Output *os.File   // stdout and stderr; nil: thrown away
+}
+
+// Process is a running child that leads a process group of its own. One goroutine waits for it.
+type Process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	exit Exit // set before done is closed
+}
+
+// Start starts a process with /dev/null as stdin.
+func Start(s Spec) (*Process, error) {
+	cmd := exec.Command(s.Path, s.Args...)
+	cmd.Dir, cmd.Env, cmd.ExtraFiles = s.Dir, s.Env, s.Files
+	if s.Output != nil {
+		cmd.Stdout, cmd.Stderr = s.Output, s.Output
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	release := ownStart()
+	if err := cmd.Start(); err != nil {
+		release(0)
+		return nil, fmt.Errorf("start %s: %w", s.Path, err)
+	}
+	release(cmd.Process.Pid)
+	p := &Process{cmd: cmd, done: make(chan struct{})}
+	go p.wait()
+	return p, nil
+}
+
+func (p *Process) wait() {
+	defer close(p.done)
+	defer Disown(p.PID())
+	err := p.cmd.Wait()
+	var exited *exec.ExitError
+	if err != nil && !errors.As(err, &exited) {
+		p.exit = Exit{Code: -1}
+		return
+	}
+	p.exit = exitOf(p.cmd.ProcessState)
+}
+
+// PID is the process's id and that of its group.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Done is closed when the process is gone and reaped.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Exit tells how the process ended. To be called after Done.
+func (p *Process) Exit() Exit { return p.exit }
+
+// Kill kills the process, its group and its descendants, and waits until the process is gone, for at most a
+// few seconds: one that hangs in the kernel cannot be waited for.
+func (p *Process) Kill() {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	KillTree(p.PID())
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+	}
+}

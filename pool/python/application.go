@@ -1,0 +1,292 @@
+package python
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/child"
+)
+
+// ErrClosed says that the application was closed.
+var ErrClosed = errors.New("python application is closed")
+
+// Application is one generation of a user's Celery application: a factory of children that run its tasks. Its methods
+// may be called by anybody.
+type Application struct {
+	o    Options
+	info Info
+	jobs atomic.Uint64 // numbers tasks, as Celery's pool does; tags of frames
+	ooms atomic.Int64  // processes that the kernel had killed when last looked
+
+	cancel context.CancelFunc
+	kept   chan struct{} // closed when keep has ended
+
+	mu      sync.Mutex
+	zygote  *zygote       // nil while there is none
+	changed chan struct{} // closed and replaced when zygote changes
+	closed  bool
+}
+
+var _ pool.Factory = (*Application)(nil)
+
+// Start imports the application in a zygote and returns when it is ready to make children. The error is a
+// *[StartError] if the application is at fault.
+func Start(ctx context.Context, o Options) (*Application, error) {
+	o = o.withDefaults()
+	_ = child.BecomeSubreaper() // where there is none, children of a dead zygote are watched, not waited for
+	z, err := startZygote(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	keeping, cancel := context.WithCancel(context.Background())
+	a := &Application{o: o, info: z.info, zygote: z, changed: make(chan struct{}), cancel: cancel, kept: make(chan struct{})}
+	kills, _ := child.OOMKills()
+	a.ooms.Store(kills)
+	go a.keep(keeping)
+	return a, nil
+}
+
+// Info is the report on the application.
+func (a *Application) Info() Info { return a.info }
+
+// PID is the process id of the zygote, 0 while there is none.
+func (a *Application) PID() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.zygote == nil {
+		return 0
+	}
+	return a.zygote.proc.PID()
+}
+
+// keep starts a new zygote when the one there is dies. Its children go on meanwhile.
+func (a *Application) keep(ctx context.Context) {
+	defer close(a.kept)
+	z := a.current()
+	for attempt := 0; ; {
+		began := time.Now()
+		if z != nil {
+			select {
+			case <-z.done:
+			case <-ctx.Done():
+				return
+			}
+			a.o.Log.Error("zygote died: its children go on", "pid", z.proc.PID(), "reason", z.proc.Exit().String(), "next", "restart")
+			a.set(nil)
+			if time.Since(began) > time.Minute {
+				attempt = 0
+			}
+		}
+		attempt++
+		if attempt > 1 && !wait(ctx, backoff(attempt-1)) {
+			return
+		}
+		var err error
+		if z, err = startZygote(ctx, a.o); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			a.o.Log.Error("zygote did not start", "attempt", attempt, "next", "retry", "error", err)
+			continue
+		}
+		a.o.Log.Info("zygote started", "pid", z.proc.PID(), "attempt", attempt)
+		a.set(z)
+	}
+}
+
+// backoff is 0.1 s doubling up to 10 s, with jitter.
+func backoff(attempt int) time.Duration {
+	d := min(100*time.Millisecond<<min(attempt-1, 10), 10*time.Second)
+	return d/2 + rand.N(d/2)
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func (a *Application) current() *zygote {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.zygote
+}
+
+func (a *Application) set(z *zygote) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.zygote = z
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// await returns the zygote as soon as there is one.
+func (a *Application) await(ctx context.Context) (*zygote, error) {
+	for {
+		a.mu.Lock()
+		z, changed, closed := a.zygote, a.changed, a.closed
+		a.mu.Unlock()
+		if closed {
+			return nil, ErrClosed
+		}
+		if z != nil {
+			return z, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for a zygote: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// Start makes a child and returns when it has said hello.
+func (a *Application) Start(ctx context.Context, slot int) (pool.Executor, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, a.o.StartTimeout,
+		fmt.Errorf("not ready within the start timeout of %s", a.o.StartTimeout))
+	defer cancel()
+	make := a.fork
+	if a.o.Mode == Spawn {
+		make = a.spawn
+	}
+	for {
+		c, err := make(ctx, slot)
+		if errors.Is(err, errZygoteGone) && ctx.Err() == nil {
+			continue // await sees to it that this does not spin: the dead one is replaced first
+		}
+		if err != nil {
+			return nil, fmt.Errorf("start python child: %w", err)
+		}
+		return c, nil
+	}
+}
+
+func (a *Application) fork(ctx context.Context, slot int) (*Child, error) {
+	z, err := a.await(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &Child{app: a, slot: slot}
+	conn, theirs, err := child.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	c.conn = conn
+	hold, give, err := child.Lifeline()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	defer give.Close()
+	c.lifeline = hold
+	out, printed, err := os.Pipe()
+	if err != nil {
+		conn.Close()
+		hold.Close()
+		return nil, fmt.Errorf("make output pipe: %w", err)
+	}
+	defer printed.Close()
+	c.proc, err = z.fork(ctx, slot, theirs, give, printed)
+	if err != nil {
+		if errors.Is(err, errZygoteGone) {
+			select {
+			case <-z.done:
+			case <-ctx.Done():
+			}
+			a.forget(z)
+		}
+		conn.Close()
+		hold.Close()
+		out.Close()
+		return nil, err
+	}
+	return c, c.greet(ctx, out)
+}
+
+// forget takes a dead zygote away before keep does.
+func (a *Application) forget(z *zygote) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.zygote == z {
+		a.zygote = nil
+	}
+}
+
+// spawn starts an interpreter of its own as a child.
+func (a *Application) spawn(ctx context.Context, slot int) (*Child, error) {
+	a.mu.Lock()
+	closed := a.closed
+	a.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	l, err := launch(a.o, "child", slot)
+	if err != nil {
+		return nil, err
+	}
+	c := &Child{app: a, slot: slot, conn: l.conn, lifeline: l.lifeline, proc: newProcess(l.proc.PID())}
+	go func() {
+		<-l.proc.Done()
+		exit := l.proc.Exit()
+		c.proc.exited(exit)
+		c.proc.reaped(exit.MaxRSS)
+	}()
+	return c, c.greet(ctx, l.output)
+}
+
+// Ready has Celery's worker_ready sent in the zygote.
+func (a *Application) Ready() { a.event(map[string]any{"name": "worker_ready"}) }
+
+// ShuttingDown has Celery's worker_shutting_down sent in the zygote: the name of the signal, "Warm" or "Cold", and the
+// exit status to be.
+func (a *Application) ShuttingDown(sig, how string, exitcode int) {
+	a.event(map[string]any{"name": "worker_shutting_down", "sig": sig, "how": how, "exitcode": exitcode})
+}
+
+func (a *Application) event(fields map[string]any) {
+	if z := a.current(); z != nil {
+		if err := z.event(fields); err != nil {
+			a.o.Log.Warn("signal not sent to the zygote", "signal", fields["name"], "error", err)
+		}
+	}
+}
+
+// Close ends the zygote, which sends Celery's worker_shutdown. Children are their slots' to close, before.
+func (a *Application) Close(ctx context.Context) error {
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		<-a.kept
+		return nil
+	}
+	a.closed = true
+	a.mu.Unlock()
+	a.cancel()
+	<-a.kept
+	if z := a.current(); z != nil {
+		z.quit(ctx, a.o.CloseTimeout)
+	}
+	return nil
+}
+
+// oomKilled tells whether the kernel killed a process of ours for lack of memory since it was asked last.
+func (a *Application) oomKilled() bool {
+	kills, ok := child.OOMKills()
+	return ok && a.ooms.Swap(kills) < kills
+}
+
+func newReader(c *Child) *bufio.Reader { return bufio.NewReaderSize(c.conn, 8<<10) }

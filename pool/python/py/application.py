@@ -1,0 +1,213 @@
+"""The application, as the parent process of `celery worker` would load, configure and describe it."""
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+from enum import Enum
+
+
+class Stage:
+    """What is being done, for the report if it fails."""
+
+    doing = 'import celery'
+
+
+class Worker:
+    """Stands for celery.apps.worker.Worker where signal handlers are given one."""
+
+    pool_cls = 'celery.concurrency.prefork:TaskPool'
+    pool = consumer = timer = pidfile = None
+
+    def __init__(self, app, options):
+        self.app, self.hostname, self.pid = app, options['node'], os.getpid()
+        self.concurrency = options.get('concurrency') or 0
+        self.loglevel, self.logfile = options.get('log_level', 'INFO'), None
+        self.queues = options.get('queues')
+        self.options = {'hostname': self.hostname, 'loglevel': self.loglevel, 'concurrency': self.concurrency,
+                        'queues': self.queues}
+
+    @property
+    def state(self):
+        from celery.worker import state
+        return state
+
+
+class Consumer:
+    """Stands for celery.worker.consumer.Consumer, the sender of worker_ready."""
+
+    def __init__(self, worker):
+        self.controller, self.app, self.hostname, self.pool = worker, worker.app, worker.hostname, None
+
+
+def find(options):
+    for setting, variable in (('broker_url', 'CELERY_BROKER_URL'), ('result_backend', 'CELERY_RESULT_BACKEND')):
+        if options['conf'].get(setting):
+            os.environ[variable] = options['conf'][setting]  # what --broker and --result-backend do
+    if options.get('loader'):
+        os.environ['CELERY_LOADER'] = options['loader']
+    if options.get('config'):
+        os.environ['CELERY_CONFIG_MODULE'] = options['config']
+    import celery
+    name = options.get('app')
+    if not name:
+        return celery.current_app._get_current_object()
+    Stage.doing = 'import %s' % name
+    from celery.app.utils import find_app
+    app = find_app(name)
+    if not isinstance(app, celery.Celery):
+        app = getattr(app, '_get_current_object', lambda: app)()
+    if not isinstance(app, celery.Celery):
+        raise TypeError('%s is %r, not a Celery application' % (name, type(app)))
+    return app
+
+
+def prepare(options):
+    """Imports the application and does what the parent process does before it makes children."""
+    app = find(options)
+    Stage.doing = 'apply the settings'
+    for setting, value in (options.get('defaults') or {}).items():
+        if not app.conf.get(setting):
+            app.conf[setting] = value
+    if options['conf']:
+        app.conf.update(options['conf'])
+    worker = Worker(app, options)
+    Stage.doing = 'import the task modules'
+    for module in options.get('include') or ():
+        app.loader.import_task_module(module)
+    app.loader.init_worker()
+    from celery import signals
+    from celery.app import trace
+    Stage.doing = 'prepare the worker'
+    trace.setup_worker_optimizations(app, worker.hostname)
+    signals.celeryd_init.send(sender=worker.hostname, instance=worker, conf=app.conf, options=worker.options)
+    Stage.doing = 'select the queues'
+    if options.get('queues'):
+        app.amqp.queues.select(options['queues'])
+    if options.get('exclude'):
+        app.amqp.queues.deselect(options['exclude'])
+    Stage.doing = 'prepare the worker'
+    signals.worker_init.send(sender=worker)
+    custom = app.log.setup(worker.loglevel, None, redirect_stdouts=False, colorize=False, hostname=worker.hostname)
+    quiet_tracer()
+    trace.setup_worker_optimizations(app, worker.hostname)
+    signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
+    if not custom and app.conf.worker_redirect_stdouts:
+        app.log.redirect_stdouts(app.conf.worker_redirect_stdouts_level)
+    Stage.doing = 'open the result backend'
+    app.backend
+    return app, worker
+
+
+def quiet_tracer():
+    """The supervisor logs how each task ended. The tracer's own lines are for handlers that somebody added."""
+    logger = logging.getLogger('celery.app.trace')
+
+    def console(handler):
+        return type(handler) is logging.StreamHandler and handler.stream is sys.__stderr__
+    handlers = logging.getLogger().handlers + logging.getLogger('celery').handlers + logger.handlers
+    if logger.level == logging.NOTSET and all(map(console, handlers)):
+        logger.setLevel(logging.CRITICAL + 1)
+    else:
+        for handler in filter(console, handlers):
+            handler.addFilter(lambda record: record.name != 'celery.app.trace')
+
+
+def plain(value):
+    """value as JSON can carry it."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, float) and (value != value or abs(value) == float('inf')):
+        return repr(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(v) for v in value]
+    if hasattr(value, 'total_seconds'):
+        return value.total_seconds()
+    return repr(value)
+
+
+def task_options(task):
+    number = lambda value: value if isinstance(value, (int, float)) else 0  # noqa: E731
+    either = getattr(task, 'acks_on_failure_or_timeout', None)
+    acks = getattr(task, 'acks_on_failure', None)
+    timeout = getattr(task, 'acks_on_timeout', None)
+    either = True if either is None else bool(either)
+    return {
+        'acks_late': bool(task.acks_late),
+        'acks_on_failure_or_timeout': either if acks is None else bool(acks),
+        'acks_on_timeout': either if timeout is None else bool(timeout),
+        'reject_on_worker_lost': bool(task.reject_on_worker_lost),
+        'retry_on_worker_lost': bool(getattr(task, 'retry_on_worker_lost', False)),
+        'track_started': bool(task.track_started),
+        'ignore_result': bool(task.ignore_result),
+        'send_events': bool(getattr(task, 'send_events', True)),
+        'rate_limit': '' if task.rate_limit is None else str(task.rate_limit),
+        'time_limit': number(task.time_limit),
+        'soft_time_limit': number(task.soft_time_limit),
+    }
+
+
+def describe(app, seconds):
+    """The report of the hello frame; Info in info.go reads it."""
+    import billiard
+    import celery
+    import kombu
+    conf = app.conf
+    transport = conf.broker_transport_options or {}
+    backend_transport = conf.get('result_backend_transport_options') or {}
+    redis = sys.modules.get('redis')
+    warnings = []
+    threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
+    if threads and '_agensium_lifeline' not in threads:
+        warnings.append('threads run after the import of the application and do not exist in its children: %s; '
+                        'start them in worker_process_init, or set python.start = "spawn"' % ', '.join(threads))
+    for part in ('worker', 'consumer'):
+        steps = [getattr(s, '__name__', str(s)) for s in app.steps[part]]
+        if steps:
+            warnings.append('bootsteps of the %s are not run: %s' % (part, ', '.join(sorted(steps))))
+    if signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
+        warnings.append('the application handles SIGCHLD; its handler is not called in this process')
+    queues = {}
+    for name, queue in app.amqp.queues.consume_from.items():
+        queues[name] = {'exchange': getattr(queue.exchange, 'name', ''), 'routing_key': queue.routing_key,
+                        'exchange_type': getattr(queue.exchange, 'type', 'direct')}
+    return {
+        'python': platform.python_version(), 'implementation': platform.python_implementation(),
+        'executable': sys.executable, 'prefix': sys.prefix, 'pid': os.getpid(),
+        'celery': celery.__version__, 'kombu': kombu.__version__, 'billiard': billiard.__version__,
+        'redis': getattr(redis, '__version__', ''),
+        'app': app.main or '', 'seconds': seconds, 'modules': len(sys.modules), 'warnings': warnings,
+        'captures': captured(app),
+        'settings': {
+            'broker_url': conf.broker_read_url or '', 'broker_write_url': conf.broker_write_url or '',
+            'result_backend': conf.result_backend or '',
+            'broker_transport_options': plain(transport), 'result_transport_options': plain(backend_transport),
+            'broker_ssl': plain(conf.broker_use_ssl), 'result_ssl': plain(conf.get('redis_backend_use_ssl')),
+            'queues': queues, 'default_queue': conf.task_default_queue,
+            'result_expires': app.backend.expires if isinstance(app.backend.expires, (int, float)) else 0,
+            'result_prefix': prefix(app.backend),
+            'timezone': str(app.timezone), 'enable_utc': bool(conf.enable_utc),
+            'accept_content': sorted(conf.accept_content or ()),
+        },
+        'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if hidden_not(key)},
+        'tasks': {name: task_options(task) for name, task in app.tasks.items()},
+    }
+
+
+def hidden_not(key):
+    return key.islower() and key not in ('broker_read_url', 'broker_write_url')
+
+
+def prefix(backend):
+    value = getattr(backend, 'task_keyprefix', '')
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def captured(app):
+    from _agensium import capture
+    return capture.possible(app.backend)

@@ -1,0 +1,91 @@
+"""First code of every Python process: the lifeline, the signals, the importer of the modules that came with it.
+
+Runs before anything of the application is imported, from the pipe on fd 4 (see python.go, bootstrap).
+"""
+import fcntl
+import importlib.abc
+import importlib.machinery
+import os
+import select
+import signal
+import sys
+
+CHANNEL, LIFELINE = 3, 5
+PACKAGE = '_agensium'
+
+
+class Importer(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Imports the modules of this package from memory; tracebacks show their source."""
+
+    def __init__(self, sources):
+        self.sources = sources
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname == PACKAGE or fullname.partition(PACKAGE + '.')[2] in self.sources:
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == PACKAGE)
+        return None
+
+    def get_source(self, fullname):
+        return self.sources.get(fullname.rpartition('.')[2], '')
+
+    def get_code(self, fullname):
+        name = fullname.rpartition('.')[2]
+        return compile(self.get_source(fullname), '<agensium>/%s.py' % name, 'exec', dont_inherit=True)
+
+    def exec_module(self, module):
+        exec(self.get_code(module.__name__), module.__dict__)
+
+
+def hold(fd):
+    """Has the kernel kill this process group when the supervisor lets go of the other end of the pipe fd.
+
+    Where the kernel cannot do that, a thread waits for it.
+    """
+    os.set_inheritable(fd, False)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    except (AttributeError, OSError):
+        import threading
+
+        def wait():
+            while os.read(fd, 64):
+                pass
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        threading.Thread(target=wait, name='agensium-lifeline', daemon=True).start()
+        return
+    if select.select([fd], [], [], 0)[0]:  # it was let go before we asked
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def deaf(*signums):
+    """Ignores signals that the platform sends to every process of the service; the supervisor decides.
+
+    A handler and not SIG_IGN: what a task starts must not inherit it.
+    """
+    pid = os.getpid()
+
+    def ignore(signum, frame):
+        if os.getpid() != pid:  # a fork of the task, by multiprocessing say
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+    for signum in signums:
+        signal.signal(signum, ignore)
+
+
+def main(payload):
+    sys.meta_path.insert(0, Importer(payload['modules']))
+    options = payload['options']
+    hold(LIFELINE)
+    deaf(signal.SIGTERM, signal.SIGINT)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors='backslashreplace')
+    # as `celery -A app worker` would have it: applications look here to see what they run in
+    sys.argv = ['celery', '-A', options.get('app') or '', 'worker']
+    cwd = os.getcwd()
+    if sys.path and sys.path[0] in ('', cwd):
+        del sys.path[0]
+    sys.path.insert(0, cwd)
+    from _agensium import zygote
+    zygote.main(options, CHANNEL, LIFELINE)

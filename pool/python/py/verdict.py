@@ -1,0 +1,132 @@
+"""Records outcomes that were decided outside the tracer, through the backend's own code.
+
+celery.worker.request.Request does this in Celery's parent process: on_failure, on_timeout, _announce_revoked.
+"""
+import importlib
+
+import celery
+from billiard.einfo import ExceptionInfo
+from celery import exceptions, signals, states
+from celery.app.task import Context
+from celery.app.trace import task_has_custom
+
+MODERN = tuple(celery.VERSION[:2]) >= (5, 7)
+
+
+def context(child, request):
+    return Context(request or {}, called_directly=False)
+
+
+def store_errors(task, request):
+    ignore = request.get('ignore_result')
+    if ignore is None:
+        ignore = getattr(task, 'ignore_result', False)
+    return not ignore or getattr(task, 'store_errors_even_if_ignored', False)
+
+
+def begin(child, request):
+    if child.capture is not None:
+        child.capture.begin(request.get('id'), False)
+
+
+def envelope_request(child, envelope):
+    """The request of a message that cannot be run; without arguments and callbacks if its body cannot be read."""
+    try:
+        name, request, _, _, task = child.open(envelope)
+        return request, task
+    except Exception as exc:
+        request = getattr(exc, 'request', None)
+    if request is None:
+        import json
+        message = json.loads(envelope.decode('utf-8', 'surrogatepass'))
+        properties = message.get('properties') or {}
+        headers = message.get('headers') or {}
+        request = dict(headers, properties=properties, reply_to=properties.get('reply_to'),
+                       correlation_id=properties.get('correlation_id'), hostname=child.node,
+                       delivery_info=properties.get('delivery_info') or {}, args=(), kwargs={})
+        request.setdefault('id', properties.get('correlation_id'))
+    return request, child.tasks.get(request.get('task'))
+
+
+def exception(verdict):
+    module, name = verdict.get('Module') or 'builtins', verdict['Type']
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        kind = type(str(name), (Exception,), {'__module__': module})
+    return kind(*verdict.get('Args') or ())
+
+
+def record(child, verdict, envelope):
+    request, task = envelope_request(child, envelope)
+    begin(child, request)
+    ctx, backend = context(child, request), backend_of(child, task)
+    store = store_errors(task, request)
+    if verdict['State'] == states.REVOKED:
+        args = verdict.get('Args') or ['revoked']
+        backend.mark_as_revoked(ctx.id, args[0], request=ctx, store_result=store)
+        signals.task_revoked.send(sender=task, request=ctx, terminated=args[0] == 'terminated',
+                                  signum=None, expired=args[0] == 'expired')
+        return states.REVOKED, exceptions.TaskRevokedError(args[0])
+    exc = exception(verdict)
+    backend.mark_as_failure(ctx.id, exc, request=ctx, store_result=store,
+                            call_errbacks=bool(verdict.get('CallBack', True)))
+    if task is None:
+        signals.task_unknown.send(sender=child.app, message=None, exc=exc, name=request.get('task'), id=ctx.id)
+    else:
+        hooks(task, ctx, exc)
+    return states.FAILURE, exc
+
+
+def hooks(task, ctx, exc):
+    try:
+        raise exc
+    except type(exc):
+        einfo = ExceptionInfo()
+    task.request_stack.push(ctx)
+    try:
+        if MODERN and isinstance(exc, exceptions.TimeLimitExceeded):
+            task.on_failure(exc, ctx.id, ctx.args, ctx.kwargs, einfo)
+            if task_has_custom(task, 'after_return'):
+                task.after_return(states.FAILURE, exc, ctx.id, ctx.args, ctx.kwargs, None)
+        signals.task_failure.send(sender=task, task_id=ctx.id, exception=exc, args=ctx.args, kwargs=ctx.kwargs,
+                                  traceback=einfo.traceback, einfo=einfo)
+    finally:
+        task.request_stack.pop()
+
+
+def rejected(child, task, request, exc, einfo):
+    """Celery 5.7 stores a failure for Reject(requeue=False); before, such a task stayed pending for ever."""
+    if not MODERN:
+        return
+    ctx = context(child, request)
+    task.backend.mark_as_failure(ctx.id, exc, request=ctx, store_result=store_errors(task, request))
+    signals.task_failure.send(sender=task, task_id=ctx.id, exception=exc, args=ctx.args, kwargs=ctx.kwargs,
+                              traceback=einfo.traceback, einfo=einfo)
+
+
+def refused(child, envelope, why):
+    """Stores a failure for a message that cannot be run, so that nobody waits for it. Celery stores one only for
+    unregistered tasks."""
+    exc = why.cause
+    try:
+        request, _ = envelope_request(child, envelope)
+    except Exception:  # not even an envelope
+        return exc
+    if why.why == 'unregistered':
+        exc = exceptions.NotRegistered(request['task'])
+    if request.get('id'):
+        begin(child, request)
+        child.app.backend.mark_as_failure(request['id'], exc, request=context(child, request))
+    return exc
+
+
+def failed(child, request, exc):
+    if request.get('id'):
+        ctx = context(child, request)
+        child.app.backend.mark_as_failure(ctx.id, exc, request=ctx, store_result=store_errors(
+            child.tasks.get(request.get('task')), request))
+
+
+def backend_of(child, task):
+    return child.app.backend if task is None else task.backend

@@ -1,0 +1,189 @@
+"""The process that imported the application once: describes it, forks children, tells how they ended."""
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+import warnings
+
+from _agensium import application, wire
+
+
+def main(options, channel_fd, lifeline_fd):
+    began = time.perf_counter()
+    channel = wire.FileChannel(channel_fd)
+    try:
+        app, worker = application.prepare(options)
+        if options['mode'] == 'child':
+            from _agensium import child
+            return child.main(channel_fd, app, options, options['slot'], options['slot'] + 1)
+        report = application.describe(app, time.perf_counter() - began)
+    except BaseException as exc:  # SystemExit of a module that is imported included
+        channel.send_json(wire.FAILED, failure(exc))
+        sys.__stderr__.flush()
+        os._exit(1)
+    report['version'] = wire.VERSION
+    Zygote(channel, app, worker, options, lifeline_fd).serve(report)
+
+
+def failure(exc):
+    return {
+        'doing': application.Stage.doing, 'type': type(exc).__name__, 'message': str(exc),
+        'traceback': ''.join(traceback.format_exception(type(exc), exc, own_frames_cut(exc.__traceback__))),
+        'python': sys.version.split()[0], 'executable': sys.executable, 'cwd': os.getcwd(), 'path': sys.path,
+        'virtualenv': os.environ.get('VIRTUAL_ENV', ''),
+        'module': getattr(exc, 'name', None) or '' if isinstance(exc, ImportError) else '',
+    }
+
+
+def own_frames_cut(tb):
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith('<agensium>'):
+        tb = tb.tb_next
+    return tb
+
+
+class Zygote:
+    def __init__(self, channel, app, worker, options, lifeline_fd):
+        self.channel, self.app, self.worker, self.options = channel, app, worker, options
+        self.lifeline = lifeline_fd
+        self.children = set()  # alive, or dead and not reaped
+        self.dead = set()      # reported, not reaped
+        self.forks = 0
+
+    def serve(self, report):
+        from _agensium import child  # here, so that children have it
+        if self.options['mode'] == 'fork':
+            child.warm(self.app)
+        wake, self.wake = socket.socketpair()
+        for sock in (wake, self.wake):
+            sock.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        signal.set_wakeup_fd(self.wake.fileno(), warn_on_full_buffer=False)
+        warnings.filterwarnings('ignore', category=DeprecationWarning, message='.*fork.*')
+        self.wakes = wake
+        self.collecting = gc.isenabled()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        with open('/proc/self/statm' if os.path.exists('/proc/self/statm') else os.devnull) as f:
+            fields = f.read().split()
+        report['rss'] = int(fields[1]) * os.sysconf('SC_PAGE_SIZE') if fields else 0
+        self.channel.send_json(wire.HELLO, report)
+        poll = select.poll()
+        poll.register(self.channel.sock, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == wake.fileno():
+                    try:
+                        wake.recv(4096)
+                    except BlockingIOError:
+                        pass
+                    self.watch()
+                    continue
+                try:
+                    self.handle(*self.channel.read())
+                    while self.channel.ready:
+                        self.handle(*self.channel.read())
+                except wire.Closed:
+                    os._exit(0)
+
+    def handle(self, kind, body):
+        if kind == wire.FORK:
+            self.fork(*wire.FORKING.unpack(body))
+        elif kind == wire.REAP:
+            self.reap(*wire.PID.unpack(body))
+        elif kind == wire.EVENT:
+            self.event(**__import__('json').loads(bytes(body)))
+        elif kind == wire.QUIT:
+            self.quit()
+        else:
+            raise ValueError('frame of kind %d' % kind)
+
+    def fork(self, request, slot):
+        files = self.channel.take_files(3)
+        self.forks += 1
+        sys.__stdout__.flush()
+        sys.__stderr__.flush()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            for fd in files:
+                os.close(fd)
+            self.channel.send(wire.FORKED, wire.FORKED_AS.pack(request, 0, exc.errno))
+            return
+        if pid == 0:
+            try:
+                self.become(slot, *files)
+            except BaseException:
+                traceback.print_exc(file=sys.__stderr__)
+                sys.__stderr__.flush()
+            finally:
+                os._exit(70)
+        try:
+            os.setpgid(pid, pid)  # the child does so too; whoever comes first
+        except OSError:
+            pass
+        for fd in files:
+            os.close(fd)
+        self.children.add(pid)
+        self.channel.send(wire.FORKED, wire.FORKED_AS.pack(request, pid, 0))
+
+    def become(self, slot, sock, lifeline, output):
+        """Turns the fork into a child of its own: group, channel, lifeline, output, signals."""
+        from _agensium import boot, child
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.channel.sock.detach()
+        self.wakes.close()
+        self.wake.close()
+        os.dup2(sock, boot.CHANNEL, inheritable=False)
+        os.dup2(lifeline, boot.LIFELINE, inheritable=False)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        for fd in [sock, lifeline, output] + self.channel.files:
+            os.close(fd)
+        boot.hold(boot.LIFELINE)
+        if self.collecting:
+            gc.enable()
+        child.main(boot.CHANNEL, self.app, self.options, slot, self.forks)
+
+    def watch(self):
+        """Reports children that ended. They stay zombies, so that nobody else gets their pid, until told to reap."""
+        for pid in self.children - self.dead:
+            info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if info is None:
+                continue
+            self.dead.add(pid)
+            exited = info.si_code == os.CLD_EXITED
+            self.channel.send(wire.EXITED, wire.EXIT.pack(
+                pid, info.si_status if exited else -1, 0 if exited else info.si_status))
+
+    def reap(self, pid):
+        if pid not in self.dead:
+            return
+        _, _, usage = os.wait4(pid, 0)
+        self.dead.discard(pid)
+        self.children.discard(pid)
+        unit = 1 if sys.platform == 'darwin' else 1024
+        self.channel.send(wire.REAPED, wire.USAGE.pack(pid, usage.ru_maxrss * unit))
+
+    def event(self, name, **kwargs):
+        """Sends a signal that Celery's parent process would send."""
+        from celery import signals
+        if name == 'worker_ready':
+            signals.worker_ready.send(sender=application.Consumer(self.worker))
+        elif name == 'worker_shutting_down':
+            signals.worker_shutting_down.send(sender=self.worker.hostname, **kwargs)
+
+    def quit(self):
+        from celery import signals
+        try:
+            self.app.loader.shutdown_worker()
+            signals.worker_shutdown.send(sender=self.worker)
+        finally:
+            sys.exit(0)  # atexit handlers of the application run, as in Celery's parent

@@ -1,0 +1,72 @@
+package python
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/agensium/agensium/pool/child"
+)
+
+// StartError tells why an application could not be started, with what there is to look at.
+type StartError struct {
+	Doing      string   `json:"doing"` // what was being done
+	Type       string   `json:"type"`  // class of the exception; empty if the process died without a word
+	Message    string   `json:"message"`
+	Traceback  string   `json:"traceback"`
+	Module     string   `json:"module"` // that could not be imported
+	Python     string   `json:"python"`
+	Executable string   `json:"executable"`
+	Cwd        string   `json:"cwd"`
+	Path       []string `json:"path"`
+	Virtualenv string   `json:"virtualenv"`
+
+	Exit child.Exit `json:"-"` // how the process ended, if it did
+	Tail []string   `json:"-"` // the last lines that it printed
+}
+
+// Error is one line; Notes has the rest.
+func (e *StartError) Error() string {
+	if e.Type == "" {
+		return fmt.Sprintf("start python application: %s: the process ended: %s", e.Doing, e.Exit)
+	}
+	return fmt.Sprintf("start python application: %s: %s: %s", e.Doing, e.Type, firstLine(e.Message))
+}
+
+// Notes are lines for a person: the traceback, where it ran, and what to try.
+func (e *StartError) Notes() []string {
+	var notes []string
+	if e.Traceback != "" {
+		notes = append(notes, strings.Split(strings.TrimRight(e.Traceback, "\n"), "\n")...)
+	}
+	for _, line := range e.Tail {
+		notes = append(notes, "printed: "+line)
+	}
+	if e.Executable != "" {
+		notes = append(notes, fmt.Sprintf("python %s at %s, working directory %s", e.Python, e.Executable, e.Cwd))
+	}
+	if hint := e.hint(); hint != "" {
+		notes = append(notes, "hint: "+hint)
+	}
+	return notes
+}
+
+func (e *StartError) hint() string {
+	switch {
+	case e.Module == "celery":
+		return "Celery is not installed for this interpreter: set python.interpreter, or install celery[redis] there"
+	case e.Module == "redis":
+		return "redis-py is not installed for this interpreter: install celery[redis] there"
+	case e.Module != "":
+		return fmt.Sprintf("no module %q for this interpreter in this directory: check python.app, python.interpreter and the working directory", e.Module)
+	case e.Type == "SystemExit":
+		return "the application calls sys.exit while it is imported: put that under `if __name__ == \"__main__\":`"
+	case e.Type == "AttributeError" && strings.HasPrefix(e.Doing, "import"):
+		return "name the application as module:attribute"
+	}
+	return ""
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}

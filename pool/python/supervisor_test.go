@@ -1,0 +1,5 @@
+package python
+
+const supervisorEnv = "AGENSIUM_TEST_SUPERVISOR"
+
+func superviseUntilKilled() int { return 0 }

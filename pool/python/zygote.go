@@ -1,0 +1,243 @@
+package python
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/pool/child"
+)
+
+// errZygoteGone says that the zygote ended before it answered.
+var errZygoteGone = errors.New("the zygote is gone")
+
+// zygote is the process that imported the application. One goroutine, serve, reads what it says.
+type zygote struct {
+	*launched
+	log  hclog.Logger
+	info Info
+	out  *output
+	done chan struct{} // closed when the process is gone, and its children were handed over
+
+	wmu sync.Mutex // one frame after the other
+
+	mu       sync.Mutex
+	gone     bool
+	requests map[uint32]chan forked
+	next     uint32
+	children map[int]*process
+}
+
+// forked is the answer to a request.
+type forked struct {
+	proc *process
+	err  error
+}
+
+// startZygote starts the interpreter and waits until the application is imported.
+func startZygote(ctx context.Context, o Options) (*zygote, error) {
+	l, err := launch(o, o.Mode, -1)
+	if err != nil {
+		return nil, err
+	}
+	z := &zygote{launched: l, log: o.Log, done: make(chan struct{}), requests: map[uint32]chan forked{},
+		children: map[int]*process{}}
+	z.out = readOutput(l.output, o.Log.With("pid", l.proc.PID(), "process", "zygote"))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.StartTimeout,
+		fmt.Errorf("no answer within the start timeout of %s", o.StartTimeout))
+	defer cancel()
+	stop := context.AfterFunc(ctx, l.proc.Kill)
+	defer stop()
+	reader := bufio.NewReaderSize(l.conn, 64<<10)
+	if err := z.greet(ctx, reader, o); err != nil {
+		l.proc.Kill()
+		z.out.wait()
+		var failed *StartError
+		if errors.As(err, &failed) {
+			failed.Exit, failed.Tail = l.proc.Exit(), z.out.tail()
+		}
+		l.close()
+		return nil, err
+	}
+	go z.serve(reader)
+	return z, nil
+}
+
+// greet reads the report on the application.
+func (z *zygote) greet(ctx context.Context, r *bufio.Reader, o Options) error {
+	k, body, err := readFrame(r, maxFrame)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("start python application: %w", context.Cause(ctx))
+	case err != nil:
+		return &StartError{Doing: "start " + o.Interpreter}
+	case k == kindFailed:
+		failed := new(StartError)
+		if err := json.Unmarshal(body, failed); err != nil {
+			return fmt.Errorf("start python application: read its report: %w", err)
+		}
+		return failed
+	case k != kindHello:
+		return fmt.Errorf("start python application: %w: kind %d instead of hello", ErrMalformed, k)
+	}
+	z.info, err = parseInfo(body)
+	return err
+}
+
+func (z *zygote) send(k kind, body []byte, files ...*os.File) error {
+	z.wmu.Lock()
+	defer z.wmu.Unlock()
+	frame := appendFrame(nil, k, len(body), body)
+	if len(files) == 0 {
+		_, err := z.conn.Write(frame)
+		return err
+	}
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
+	}
+	_, _, err := z.conn.WriteMsgUnix(frame, syscall.UnixRights(fds...), nil)
+	return err
+}
+
+// fork asks for a child that has the given files as channel, lifeline and output.
+func (z *zygote) fork(ctx context.Context, slot int, files ...*os.File) (*process, error) {
+	answer := make(chan forked, 1)
+	z.mu.Lock()
+	if z.gone {
+		z.mu.Unlock()
+		return nil, errZygoteGone
+	}
+	z.next++
+	request := z.next
+	z.requests[request] = answer
+	z.mu.Unlock()
+	body := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, request), uint32(slot))
+	if err := z.send(kindFork, body, files...); err != nil {
+		return nil, fmt.Errorf("%w: %w", errZygoteGone, err)
+	}
+	select {
+	case f := <-answer:
+		return f.proc, f.err
+	case <-ctx.Done(): // a child that comes yet finds its channel closed and ends
+		return nil, context.Cause(ctx)
+	}
+}
+
+// serve reads frames until the zygote is gone, and then sees to its children.
+func (z *zygote) serve(r *bufio.Reader) {
+	for {
+		k, body, err := readFrame(r, 1<<20)
+		if err == nil {
+			err = z.handle(k, body)
+		}
+		if err != nil {
+			break
+		}
+	}
+	z.proc.Kill()
+	z.mu.Lock()
+	z.gone = true
+	for id, answer := range z.requests {
+		answer <- forked{err: errZygoteGone}
+		delete(z.requests, id)
+	}
+	for _, p := range z.children {
+		go p.awaitAsOrphan()
+	}
+	z.mu.Unlock()
+	z.out.wait()
+	z.close()
+	close(z.done)
+}
+
+func (z *zygote) handle(k kind, body []byte) error {
+	switch k {
+	case kindForked:
+		w, err := words(body, 3)
+		if err != nil {
+			return err
+		}
+		z.forked(w[0], int(w[1]), syscall.Errno(w[2]))
+	case kindExited:
+		w, err := words(body, 3)
+		if err != nil {
+			return err
+		}
+		pid := int(w[0])
+		z.mu.Lock()
+		p := z.children[pid]
+		z.mu.Unlock()
+		if p != nil {
+			p.exited(child.Exit{Code: int(int32(w[1])), Signal: syscall.Signal(w[2])})
+		}
+		return z.send(kindReap, body[:4])
+	case kindReaped:
+		if len(body) != 12 {
+			return fmt.Errorf("%w: reaped of %d bytes", ErrMalformed, len(body))
+		}
+		pid := int(binary.BigEndian.Uint32(body))
+		z.mu.Lock()
+		p := z.children[pid]
+		delete(z.children, pid)
+		z.mu.Unlock()
+		if p != nil {
+			p.reaped(int64(binary.BigEndian.Uint64(body[4:])))
+		}
+	default:
+		return fmt.Errorf("%w: kind %d", ErrMalformed, k)
+	}
+	return nil
+}
+
+func (z *zygote) forked(request uint32, pid int, errno syscall.Errno) {
+	answer := forked{}
+	if errno != 0 {
+		answer.err = fmt.Errorf("fork a python child: %w", errno)
+	} else {
+		answer.proc = newProcess(pid)
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if pid > 0 {
+		z.children[pid] = answer.proc
+	}
+	if c, ok := z.requests[request]; ok {
+		delete(z.requests, request)
+		c <- answer
+	}
+}
+
+// quit ends the zygote: it sends Celery's worker_shutdown and leaves.
+func (z *zygote) quit(ctx context.Context, grace time.Duration) {
+	if z.send(kindQuit, nil) == nil {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-z.done:
+			return
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	z.proc.Kill()
+	<-z.done
+}
+
+// event has a signal of Celery's parent process sent.
+func (z *zygote) event(fields map[string]any) error {
+	body, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	return z.send(kindEvent, body)
+}
