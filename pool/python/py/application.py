@@ -106,7 +106,8 @@ def quiet_tracer():
 
     def console(handler):
         return type(handler) is logging.StreamHandler and handler.stream is sys.__stderr__
-    handlers = logging.getLogger().handlers + logging.getLogger('celery').handlers + logger.handlers
+    handlers = [h for owner in (logging.getLogger(), logging.getLogger('celery'), logger) for h in owner.handlers
+                if not isinstance(h, logging.NullHandler)]
     if logger.level == logging.NOTSET and all(map(console, handlers)):
         logger.setLevel(logging.CRITICAL + 1)
     else:

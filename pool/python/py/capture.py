@@ -11,11 +11,14 @@ from celery import signals, states
 from celery.exceptions import BackendStoreError
 from kombu.utils.encoding import bytes_to_str, ensure_bytes
 
+from _agensium import fast
+
 # Receivers of these only look at their arguments.
 HARMLESS = ('celery.', 'sentry_sdk', 'opentelemetry', 'ddtrace', 'newrelic', 'elasticapm', 'scout_apm', 'logfire')
 WATCHED = (signals.task_success, signals.task_failure, signals.task_retry, signals.task_postrun)
 REPLACED = ('mark_as_done', 'mark_as_failure', 'mark_as_retry', 'mark_as_revoked', 'store_result', '_store_result',
-            '_set_with_state', 'set', '_set')
+            '_set_with_state', 'set', '_set', 'encode', 'encode_result', 'prepare_value', 'get_key_for_task',
+            '_get_result_meta', 'current_task_children')
 
 
 def possible(backend):
@@ -42,9 +45,12 @@ class Capture:
         self.eyes = ()      # receivers that might look at a result
         self.pid, self.thread = os.getpid(), threading.get_ident()
         self.limit = getattr(backend, '_MAX_STR_VALUE_SIZE', 1 << 29)
+        self.documents = fast.Document(app, backend)
+        self.slow_done = self.ending(backend.mark_as_done)
         self.original = backend._store_result
         backend._store_result = self.store_result
-        for name in ('mark_as_done', 'mark_as_failure', 'mark_as_retry', 'mark_as_revoked'):
+        backend.mark_as_done = self.mark_as_done
+        for name in ('mark_as_failure', 'mark_as_retry', 'mark_as_revoked'):
             setattr(backend, name, self.ending(getattr(backend, name)))
 
     def begin(self, task_id, observed):
@@ -77,6 +83,19 @@ class Capture:
             finally:
                 self.final = False
         return wrapper
+
+    def mark_as_done(self, task_id, result, request=None, store_result=True, state=states.SUCCESS):
+        if task_id == self.id and not self.observed and request and not request.chord and state == states.SUCCESS \
+                and task_id not in self.succeeded and os.getpid() == self.pid and threading.get_ident() == self.thread:
+            if not store_result or request.ignore_result:
+                return None
+            made = self.documents.success(task_id, result, request)
+            if made is not None:
+                if len(made[1]) > self.limit:
+                    raise BackendStoreError('value too large for Redis backend', state=state, task_id=task_id)
+                self.results.append(made)
+                return None
+        return self.slow_done(task_id, result, request, store_result, state)
 
     def store_result(self, task_id, result, state, traceback=None, request=None, **kwargs):
         if self.id is None or getattr(request, 'chord', None) or os.getpid() != self.pid \

@@ -1,13 +1,14 @@
 """The process that runs tasks: Celery's prefork child with a socket in the place of billiard's pipes."""
 import faulthandler
 import json
+import logging
 import os
 import resource
 import signal
 import struct
 import sys
 import time
-from base64 import b64decode
+from binascii import a2b_base64
 
 from celery import signals, states
 from celery._state import _set_task_join_will_block, set_default_app
@@ -20,7 +21,7 @@ from kombu.serialization import prepare_accept_content
 from kombu.serialization import registry as serializers
 from kombu.utils import json as kombu_json
 
-from _agensium import boot, capture, wire
+from _agensium import boot, capture, fast, wire
 
 RUN = struct.Struct('>QBI')          # tag, flags, length of the JSON that follows; then the envelope
 DONE = struct.Struct('>QBBdQHI')     # tag, state, flags, seconds, highest rss, number of results, length of extras
@@ -60,6 +61,10 @@ class Child:
         self.busy = False     # the task's code runs: the signal handler may raise
         self.tracers = {}
         self.initialize(options)
+        fast.custom_headers()
+        self.repr = fast.Repr()
+        if not logging.getLogger('celery.app.trace').isEnabledFor(logging.INFO):
+            self.repr.install()
         self.capture = None
         if options.get('capture') and capture.possible(app.backend):
             self.capture = capture.Capture(app, self.store)
@@ -171,6 +176,7 @@ class Child:
             task_id = request['id']
             if self.capture is not None:
                 self.capture.begin(task_id, hooks)
+            self.repr.wanted = flags & REPR
             self.tag, self.busy = tag, True
             try:
                 result, info, seconds, text = tracer(task_id, args, kwargs, request)
@@ -198,18 +204,19 @@ class Child:
     def open(self, envelope):
         """Does what the parent process does with a message: returns name, request, args, kwargs, task."""
         try:
-            message = (kombu_json if b'__type__' in envelope else json).loads(envelope.decode('utf-8', 'surrogatepass'))
+            text = envelope.decode('utf-8', 'surrogatepass')
+            message = kombu_json.loads(text) if '__type__' in text else fast.loads(text)
             headers, properties = message['headers'] or {}, message['properties']
             body = message['body']
             if properties.get('body_encoding') == 'base64':
-                body = b64decode(body)
+                body = a2b_base64(body)
             else:
                 body = body.encode('utf-8', 'surrogatepass')
             if headers.get('compression'):
                 body = decompress(body, headers['compression'])
             kind, encoding = message.get('content-type'), message.get('content-encoding')
             if self.json and kind == 'application/json' and b'__type__' not in body:
-                payload = json.loads(body)
+                payload = fast.loads(body.decode())
             else:
                 payload = kombu_loads(body, kind, encoding, accept=self.accept)
         except ContentDisallowed as exc:
