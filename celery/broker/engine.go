@@ -1,0 +1,437 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
+)
+
+// engine owns the claims. One goroutine runs it in rounds: what came in since the last round becomes one pipeline, its replies are
+// told to those who wait, and while the pipeline is under way the next round's work gathers in the inbox.
+type engine struct {
+	b     *Broker
+	log   hclog.Logger
+	ring  *keyring
+	batch *batch
+	tally *tally
+
+	incarnation string
+	next        *incarnation // being begun
+	epoch       int          // counts incarnations
+	adding      []adding     // queues that the registry does not know yet
+	growing     bool         // the tickets have run out
+	tickets     *tickets
+	claims      map[*celery.Delivery]*claim
+	waiters     []*work // the last one in is the first one served: its executor is warm
+	owed        []*work // settlements not written yet
+	doubts      []*doubt
+	waits       map[*wait]struct{}
+
+	up       bool // the last round was answered: claims are allowed
+	draining bool
+	closing  bool
+	backoff  backoff
+	round    time.Duration // how long the last one took
+
+	works    []*work // taken from the inbox
+	landings []landing
+	calls    []func()
+	moves    []move   // LMOVEs of the round under way
+	checks   []*doubt // and its looks at doubtful keys
+	looks    []*redis.StringCmd
+}
+
+// claim is a message that lies in a claim key of ours.
+type claim struct {
+	celery.Delivery
+	name   string // of the claim key; changes when an incarnation lapses
+	ticket *ticket
+	key    *queueKey
+	ending bool // a settlement is owed
+	taken  bool // by another node
+}
+
+// move is an LMOVE under way.
+type move struct {
+	key    *queueKey
+	ticket *ticket
+	cmd    *redis.StringCmd
+}
+
+// serve runs until the broker is closed and nothing is left, or life ends.
+func (e *engine) serve(life context.Context) {
+	for life.Err() == nil {
+		e.take()
+		if e.closing && e.empty() {
+			return
+		}
+		if e.incarnation == "" || e.b.lease.lapsed(time.Now()) {
+			if err := e.incarnate(life); err != nil {
+				e.trouble(life, err)
+			}
+			continue
+		}
+		if err := e.register(life); err != nil {
+			e.trouble(life, err)
+			continue
+		}
+		e.compose()
+		e.watch()
+		if e.batch.empty() {
+			e.sleep(life)
+			continue
+		}
+		begin := time.Now()
+		err := e.batch.exec(life)
+		e.round = time.Since(begin)
+		refusal := e.conclude(err)
+		e.batch.reset()
+		e.watch()
+		e.report()
+		if err == nil {
+			err = refusal
+		}
+		if err != nil {
+			e.trouble(life, err)
+			continue
+		}
+		e.fine()
+	}
+}
+
+// take gets what came in.
+func (e *engine) take() {
+	in := &e.b.inbox
+	in.mu.Lock()
+	e.works, in.works = in.works, e.works[:0]
+	e.landings, in.landings = in.landings, e.landings[:0]
+	e.calls, in.calls = in.calls, e.calls[:0]
+	in.mu.Unlock()
+	for i, f := range e.calls {
+		f()
+		e.calls[i] = nil
+	}
+	for _, w := range e.works {
+		e.accept(w)
+	}
+	clear(e.works)
+	if len(e.landings) > 1 { // several keys at once: the more urgent first
+		slices.SortStableFunc(e.landings, func(a, b landing) int { return a.wait.key.step - b.wait.key.step })
+	}
+	for _, l := range e.landings {
+		e.landed(l)
+	}
+	clear(e.landings)
+	e.report()
+}
+
+// accept sorts one call in: a settlement to be written, or a slot that waits.
+func (e *engine) accept(w *work) {
+	switch {
+	case !w.settles || w.stored && w.finished.Settlement.Action == Keep:
+		e.await(w)
+	case e.admit(w):
+		e.owed = append(e.owed, w)
+	}
+}
+
+// await makes w a waiter, if that is what it came for.
+func (e *engine) await(w *work) {
+	switch {
+	case !w.wants:
+		w.answer(nil, nil)
+	case e.draining:
+		w.answer(nil, ErrDraining)
+	case !w.gone():
+		e.waiters = append(e.waiters, w)
+	}
+}
+
+// compose fills the batch: looks at doubtful keys, settlements, and a claim for each slot that is free or will be when its
+// settlement is written.
+func (e *engine) compose() {
+	e.look(time.Now())
+	want := e.wanting()
+	for _, w := range e.owed {
+		e.write(w)
+		if w.wants && !w.resent && !w.gone() {
+			want++
+		}
+	}
+	if !e.up {
+		if e.batch.empty() && (want > 0 || e.closing) {
+			e.batch.do(purposeLease, "PING")
+		}
+		return
+	}
+	if !e.draining {
+		e.plan(want)
+	}
+}
+
+// wanting drops the slots that went away and counts the others.
+func (e *engine) wanting() int {
+	e.waiters = slices.DeleteFunc(e.waiters, (*work).gone)
+	return len(e.waiters)
+}
+
+// plan adds an LMOVE for each of n slots, from the most urgent keys that may have something, in turn.
+func (e *engine) plan(n int) {
+	now := time.Now()
+	keys := e.ring.keys
+	for i := 0; i < len(keys) && n > 0; {
+		j := i // keys[i:j] have the same step
+		for j < len(keys) && keys[j].step == keys[i].step {
+			if k := keys[j]; k.state == resting && !now.Before(k.restUntil) {
+				k.state = tryMove
+			}
+			j++
+		}
+		if slices.ContainsFunc(keys[i:j], func(k *queueKey) bool { return k.state == tryMove }) {
+			e.planStep(keys[i:j], n)
+			return
+		}
+		i = j
+	}
+}
+
+func (e *engine) planStep(keys []*queueKey, n int) {
+	for n > 0 {
+		for _, k := range keys {
+			if k.state != tryMove {
+				continue
+			}
+			t := e.ticket()
+			if t == nil {
+				return
+			}
+			cmd := e.batch.claim(k.list, t.name(e.ring, e.incarnation, k))
+			e.moves = append(e.moves, move{k, t, cmd})
+			if n--; n == 0 {
+				return
+			}
+			if e.ring.order != OrderRoundRobin {
+				break
+			}
+		}
+	}
+}
+
+// ticket returns nil if there is none: then the registry grows in the next round.
+func (e *engine) ticket() *ticket {
+	t := e.tickets.take()
+	if t == nil {
+		e.b.inbox.call(e.growTickets)
+	}
+	return t
+}
+
+// conclude reads the replies of a round. It returns a refusal, if there was one, that gives reason to wait.
+func (e *engine) conclude(err error) (refusal error) {
+	now := time.Now()
+	note := func(err error) {
+		if err != nil && refusal == nil {
+			refusal = err
+		}
+	}
+	for i, d := range e.checks {
+		note(e.looked(d, e.looks[i], now))
+	}
+	e.checks, e.looks = e.checks[:0], e.looks[:0]
+
+	n, kept := len(e.owed), 0
+	for i := range n {
+		w := e.owed[i]
+		ended, r := e.written(w)
+		note(r)
+		if ended {
+			e.await(w)
+			continue
+		}
+		e.owed[kept] = w
+		kept++
+	}
+	e.owed = slices.Delete(e.owed, kept, n)
+
+	for _, m := range e.moves {
+		note(e.moved(m, now))
+	}
+	clear(e.moves)
+	e.moves = e.moves[:0]
+	return refusal
+}
+
+// moved takes in the reply of an LMOVE.
+func (e *engine) moved(m move, now time.Time) error {
+	raw, err := m.cmd.Bytes()
+	switch {
+	case err == nil:
+		m.key.lastHit = now
+		e.ring.gave(m.key)
+		e.adopt(m.ticket, m.key, raw, now)
+	case errors.Is(err, redis.Nil):
+		e.tickets.put(m.ticket)
+		if m.key.state == tryMove {
+			m.key.state = tryBlock
+		}
+	case answered(err):
+		e.tickets.put(m.ticket)
+		return err
+	default:
+		e.doubts = append(e.doubts, newDoubt(m.ticket, m.key, now, e.b.opt.Quarantine))
+	}
+	return nil
+}
+
+// adopt makes a claim of a message that arrived in a claim key and gives it to the slot that waited last. Without a slot it goes back
+// where it came from.
+func (e *engine) adopt(t *ticket, k *queueKey, raw []byte, now time.Time) {
+	name := t.name(e.ring, e.incarnation, k)
+	c := &claim{
+		Delivery: celery.Delivery{Queue: k.queue, Key: k.list, Claim: name, Raw: raw, Claimed: now},
+		name:     name, ticket: t, key: k,
+	}
+	e.claims[&c.Delivery] = c
+	e.tally.claimed.Add(1)
+	for !e.draining && !k.removed && len(e.waiters) > 0 {
+		w := e.waiters[len(e.waiters)-1]
+		e.waiters[len(e.waiters)-1] = nil
+		e.waiters = e.waiters[:len(e.waiters)-1]
+		if w.answer(&c.Delivery, nil) {
+			e.b.lease.busy(len(e.claims) > 0)
+			return
+		}
+	}
+	e.giveBack(c)
+	if k.state == tryBlock {
+		k.state = tryMove // we know that something is there
+	}
+}
+
+// giveBack owes a claim's return to the consuming end of its queue.
+func (e *engine) giveBack(c *claim) {
+	c.ending = true
+	e.tally.putBack.Add(1)
+	e.owed = append(e.owed, &work{
+		finished: Finished{Delivery: &c.Delivery, Settlement: Settlement{Action: PutBack}},
+		settles:  true, stored: true, claim: c, reply: make(chan reply, 1),
+	})
+}
+
+// look adds a read of each doubtful key whose time has come.
+func (e *engine) look(now time.Time) {
+	for _, d := range e.doubts {
+		if now.Before(d.check) && !e.closing {
+			continue
+		}
+		cmd := redis.NewStringCmd(context.Background(), "LINDEX", d.ticket.name(e.ring, e.incarnation, d.key), 0)
+		e.looks = append(e.looks, add(e.batch, purposeClaim, cmd))
+		e.checks = append(e.checks, d)
+	}
+}
+
+// looked takes in the reply of such a read.
+func (e *engine) looked(d *doubt, cmd *redis.StringCmd, now time.Time) error {
+	raw, err := cmd.Bytes()
+	switch {
+	case err == nil:
+		e.undoubt(d)
+		e.log.Info("message found in the claim key of a cut connection", "queue", d.key.queue, "next", "deliver")
+		e.adopt(d.ticket, d.key, raw, now)
+	case !answered(err):
+		return nil // looked at again when there is a connection
+	case !errors.Is(err, redis.Nil):
+		return err
+	case now.After(d.until):
+		e.undoubt(d)
+		e.tickets.put(d.ticket)
+	default:
+		d.looked = true
+		d.again(now)
+	}
+	return nil
+}
+
+func (e *engine) undoubt(d *doubt) {
+	e.doubts = slices.DeleteFunc(e.doubts, func(o *doubt) bool { return o == d })
+}
+
+// trouble waits before the next round. Until one is answered nothing is claimed.
+func (e *engine) trouble(life context.Context, err error) {
+	e.up = false
+	e.tally.connected.Store(answered(err))
+	d := e.backoff.next()
+	if c, changed := e.tally.queues.set(err); changed {
+		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.String())
+	}
+	e.report()
+	e.b.pause(life, d)
+}
+
+func (e *engine) fine() {
+	e.up = true
+	e.backoff.reset()
+	e.tally.connected.Store(true)
+	if d := e.tally.queues.clear(); d > 0 {
+		e.log.Info("broker is usable again", "took", d.Round(time.Millisecond))
+	}
+}
+
+// sleep waits for something to do.
+func (e *engine) sleep(life context.Context) {
+	var timer <-chan time.Time
+	if at := e.nextTime(); !at.IsZero() {
+		t := time.NewTimer(max(time.Until(at), time.Millisecond))
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-e.b.inbox.wake:
+	case <-timer:
+	case <-life.Done():
+	}
+}
+
+// nextTime is when something has to be done by itself: a look at a doubtful key, or at a key that rests.
+func (e *engine) nextTime() time.Time {
+	var at time.Time
+	sooner := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	for _, d := range e.doubts {
+		sooner(d.check)
+	}
+	if len(e.waiters) > 0 {
+		for _, k := range e.ring.keys {
+			if k.state == resting {
+				sooner(k.restUntil)
+			}
+		}
+	}
+	return at
+}
+
+// empty tells whether nothing is left that has to be written or looked at.
+func (e *engine) empty() bool {
+	if len(e.owed) > 0 || len(e.claims) > 0 || len(e.waits) > 0 || e.b.storer.pending() > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(e.doubts, func(d *doubt) bool { return !d.looked })
+}
+
+func (e *engine) report() {
+	t := e.tally
+	t.waiting.Store(int64(len(e.waiters)))
+	t.claims.Store(int64(len(e.claims)))
+	t.owed.Store(int64(len(e.owed)))
+	t.doubts.Store(int64(len(e.doubts)))
+	t.blocked.Store(int64(len(e.waits)))
+}

@@ -1,0 +1,247 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
+)
+
+func newEngine(b *Broker, ring *keyring) *engine {
+	return &engine{
+		b: b, log: b.log, ring: ring, tally: &b.tally,
+		batch:  newBatch(b.commands, &b.tally.commands, b.opt.ResultExpires),
+		claims: map[*celery.Delivery]*claim{}, waits: map[*wait]struct{}{},
+	}
+}
+
+// incarnate begins an incarnation: at the start, and when the lease could not be renewed in time, since then anyone may have taken our
+// claims. Registry and lease are written first; then each claim is moved to a name of the new incarnation. What is not there any more
+// was taken. Each step can be repeated after a cut, so an error means: call again.
+func (e *engine) incarnate(life context.Context) error {
+	if e.next == nil {
+		e.next = &incarnation{id: newID(), tickets: newTickets(max(firstTickets, 2*len(e.claims))), moved: map[*claim]*ticket{}}
+		for _, c := range e.claims {
+			if !c.taken {
+				e.next.moved[c] = e.next.tickets.take()
+			}
+		}
+		e.next.keep = e.b.lease.lock(e.next.id)
+		if e.incarnation != "" {
+			e.tally.lapses.Add(1)
+			e.log.Warn("lease was not renewed in time", "id", e.incarnation, "next", "look which claims are still ours")
+		}
+	}
+	n := e.next
+	sent := time.Now()
+	ttl := e.b.opt.BusyLease
+	entry := e.b.lease.entry(n.tickets.total, e.known())
+	hset := e.batch.do(purposeRegistry, "HSET", e.ring.nodes(), n.id, entry)
+	set := e.batch.do(purposeLease, "SET", e.ring.lease(n.id), e.b.opt.Node, "PX", ttl.Milliseconds())
+	e.batch.do(purposeRegistry, "PUBLISH", e.ring.notice(), n.id)
+	if err := e.execNow(life, hset, set); err != nil {
+		return err
+	}
+	if err := e.moveClaims(life); err != nil {
+		return err
+	}
+	first := e.incarnation == ""
+	e.incarnation, e.tickets, e.next = n.id, n.tickets, nil
+	e.epoch++
+	e.doubts = nil
+	for w := range e.waits {
+		e.cut(w)
+	}
+	e.b.lease.begin(n.id, n.keep, sent, ttl)
+	e.b.lease.busy(len(e.claims) > 0)
+	e.b.recovery.poke()
+	e.fine()
+	if first {
+		e.log.Info("connected", "id", n.id)
+		e.b.parking.poke()
+		e.b.leftover.poke()
+	}
+	return nil
+}
+
+// incarnation is one in the making.
+type incarnation struct {
+	id      string
+	tickets *tickets
+	moved   map[*claim]*ticket
+	keep    *lockFile
+}
+
+// moveClaims renames the claims. The move and the look at its result go together, so that a repetition tells the same.
+func (e *engine) moveClaims(life context.Context) error {
+	n := e.next
+	type renamed struct {
+		c    *claim
+		name string
+		cmd  *redis.Cmd
+	}
+	var all []renamed
+	var cmds []*redis.Cmd
+	for c, t := range n.moved {
+		name := e.ring.claim(n.id, t.number, c.Key)
+		mv := e.batch.do(purposeRecover, "LMOVE", c.name, name, "LEFT", "LEFT")
+		look := e.batch.do(purposeRecover, "EXISTS", name)
+		all = append(all, renamed{c, name, look})
+		cmds = append(cmds, mv, look)
+	}
+	if err := e.execNow(life, cmds...); err != nil {
+		return err
+	}
+	for _, r := range all {
+		if there, _ := r.cmd.Int(); there > 0 {
+			r.c.name, r.c.ticket = r.name, n.moved[r.c]
+			continue
+		}
+		n.tickets.put(n.moved[r.c])
+		r.c.taken = true
+		e.tally.taken.Add(1)
+		e.log.Warn("claim was taken by another node", "queue", r.c.Queue, "key", r.c.name, "next", "drop its results")
+	}
+	e.owed = slices.DeleteFunc(e.owed, func(w *work) bool {
+		if w.claim == nil || !w.claim.taken {
+			return false
+		}
+		e.drop(w, w.claim)
+		return true
+	})
+	return nil
+}
+
+// execNow sends the batch outside of a round. Any error or refusal of one of cmds is an error.
+func (e *engine) execNow(life context.Context, cmds ...*redis.Cmd) error {
+	defer e.batch.reset()
+	if e.batch.empty() {
+		return nil
+	}
+	if err := e.batch.exec(life); err != nil {
+		return err
+	}
+	for _, c := range cmds {
+		if err := refused(c.Err()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// known are all lists that this incarnation may have claimed from.
+func (e *engine) known() []string {
+	lists := e.ring.lists()
+	for _, c := range e.claims {
+		lists = append(lists, c.Key)
+	}
+	for _, d := range e.doubts {
+		lists = append(lists, d.key.list)
+	}
+	for w := range e.waits {
+		lists = append(lists, w.key.list)
+	}
+	for _, a := range e.adding {
+		for _, s := range e.ring.steps {
+			lists = append(lists, e.ring.list(a.queue, s))
+		}
+	}
+	slices.Sort(lists)
+	return slices.Compact(lists)
+}
+
+type adding struct {
+	queue string
+	done  chan struct{}
+}
+
+func (e *engine) addQueue(queue string, done chan struct{}) {
+	e.adding = append(e.adding, adding{queue, done})
+}
+
+func (e *engine) growTickets() { e.growing = true }
+
+// register brings the registry up to date before queues or tickets that it does not know are used.
+func (e *engine) register(life context.Context) error {
+	if e.incarnation == "" || len(e.adding) == 0 && !e.growing {
+		return nil
+	}
+	total := e.tickets.total
+	if e.growing && len(e.tickets.free) == 0 {
+		total *= 2
+	}
+	hset := e.batch.do(purposeRegistry, "HSET", e.ring.nodes(), e.incarnation, e.b.lease.entry(total, e.known()))
+	if err := e.execNow(life, hset); err != nil {
+		return err
+	}
+	e.tickets.grow(total)
+	for _, a := range e.adding {
+		e.ring.add(a.queue)
+		close(a.done)
+	}
+	e.adding, e.growing = nil, false
+	return nil
+}
+
+func (e *engine) removeQueue(queue string) {
+	for _, k := range e.ring.remove(queue) {
+		waiting := false
+		for w := range e.waits {
+			if w.key == k {
+				waiting = true
+				e.cut(w)
+			}
+		}
+		if k.line != nil && !waiting {
+			_ = k.line.client.Close()
+			k.line = nil
+		}
+	}
+}
+
+func (e *engine) drain() {
+	e.draining = true
+	for _, w := range e.waiters {
+		w.answer(nil, ErrDraining)
+	}
+	e.waiters = nil
+}
+
+// close puts back what is held and lets serve end when nothing is left.
+func (e *engine) close() {
+	e.closing = true
+	for _, c := range e.claims {
+		switch {
+		case c.taken:
+			delete(e.claims, &c.Delivery)
+		case !c.ending:
+			e.giveBack(c)
+		}
+	}
+}
+
+// leave says goodbye. While a key is in doubt the registry keeps our entry, so that somebody looks at it later.
+func (e *engine) leave(life context.Context) {
+	defer e.b.lease.unlock()
+	if e.incarnation == "" || life.Err() != nil {
+		return
+	}
+	e.batch.do(purposeLease, "DEL", e.ring.lease(e.incarnation))
+	if len(e.doubts) == 0 {
+		e.batch.do(purposeRegistry, "HDEL", e.ring.nodes(), e.incarnation)
+	}
+	if err := e.execNow(life); err != nil {
+		e.log.Warn("registry entry left behind", "id", e.incarnation, "error", err, "next", "it is removed by whoever recovers it")
+	}
+}
+
+func (e *engine) closeLines() {
+	for _, k := range e.ring.keys {
+		if k.line != nil {
+			_ = k.line.client.Close()
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// lockFile is held as long as an incarnation lives. The kernel releases it with the process, however that ends.
+type lockFile struct{ f *os.File }
+
+var errLocked = errors.New("lock is held")
+
+func lockPath(dir, incarnation string) string {
+	return filepath.Join(dir, "agensium-"+incarnation+".lock")
+}
+
+func takeLock(path string) (*lockFile, error) {
+	return lockAt(path, os.O_CREATE)
+}
+
+func lockAt(path string, flag int) (*lockFile, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errLocked
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return &lockFile{f}, nil
+}
+
+// release removes the file while it is still locked, so that nobody takes it for that of a dead one in between.
+func (l *lockFile) release() {
+	if l == nil {
+		return
+	}
+	_ = os.Remove(l.f.Name())
+	_ = l.f.Close()
+}
+
+// ownerDead tells whether the process that held the lock of an incarnation is known to be dead. No file means: not known.
+func ownerDead(path string) bool {
+	l, err := lockAt(path, 0)
+	if err != nil {
+		return false
+	}
+	_ = l.f.Close() // the file stays until the registry entry goes
+	return true
+}

@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// leftover restores what dead stock workers left in kombu's unacked: by kombu's timeout and under kombu's lock (kombu/transport/redis.py
+// QoS.restore_visible, protocol notes B.7). Parked tasks lie there too and are not touched.
+type leftover struct {
+	b    *Broker
+	ring *keyring
+	wake chan struct{}
+}
+
+func newLeftover(b *Broker, ring *keyring) *leftover {
+	return &leftover{b: b, ring: ring, wake: make(chan struct{}, 1)}
+}
+
+func (u *leftover) poke() { poke(u.wake) }
+
+func (u *leftover) run(life context.Context) {
+	var retry backoff
+	timer := time.NewTimer(time.Hour) // the engine pokes when it is connected
+	defer timer.Stop()
+	for {
+		select {
+		case <-life.Done():
+			return
+		case <-timer.C:
+		case <-u.wake:
+		}
+		next := u.b.opt.LookEvery
+		if err := u.look(life); err != nil {
+			next = retry.next()
+			u.b.log.Debug("restore what stock workers left", "error", err, "next", "retry in "+next.String())
+		} else {
+			retry.reset()
+		}
+		timer.Reset(next)
+	}
+}
+
+const (
+	restoreAtOnce = 1000
+	mutexTTL      = 5 * time.Minute // kombu's
+)
+
+// look reads the index, which is one command as long as nothing is overdue.
+func (u *leftover) look(life context.Context) error {
+	if u.b.draining.Load() {
+		return nil
+	}
+	index := u.b.parking.index()
+	u.count(1)
+	tags, err := u.b.aux.ZRevRangeByScore(life, index, &redis.ZRangeBy{
+		Min: "0", Max: score(time.Now().Add(-u.b.opt.VisibilityTimeout)), Count: restoreAtOnce,
+	}).Result()
+	if err != nil || len(tags) == 0 {
+		return err
+	}
+	if tags, err = u.notParked(life, tags); err != nil || len(tags) == 0 {
+		return err
+	}
+	mutex, token := u.b.opt.KeyPrefix+u.b.opt.UnackedMutexKey, newID()
+	u.count(1)
+	got, err := u.b.aux.SetNX(life, mutex, token, mutexTTL).Result()
+	if err != nil || !got {
+		return err
+	}
+	defer func() {
+		u.count(1)
+		_ = u.b.aux.Do(life, unlockScript.args([]string{mutex}, token)...).Err() // it ends by itself
+	}()
+	for _, tag := range tags { // newest first, so that the oldest comes to lie at the consuming end
+		if err := u.restore(life, tag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notParked leaves out what waits for its time. ZMSCORE gives 0 for what is not there, and nothing is parked for 1970.
+func (u *leftover) notParked(life context.Context, tags []string) ([]string, error) {
+	u.count(1)
+	scores, err := u.b.aux.ZMScore(life, u.ring.parked(), tags...).Result()
+	if err != nil {
+		return nil, err
+	}
+	kept := tags[:0]
+	for i, tag := range tags {
+		if scores[i] == 0 {
+			kept = append(kept, tag)
+		}
+	}
+	return kept, nil
+}
+
+func (u *leftover) restore(life context.Context, tag string) error {
+	unacked, index := u.b.parking.unacked(), u.b.parking.index()
+	u.count(2)
+	entry, err := u.b.aux.HGet(life, unacked, tag).Bytes()
+	if err == redis.Nil { // acknowledged meanwhile
+		return u.b.aux.ZRem(life, index, tag).Err()
+	}
+	if err != nil {
+		return err
+	}
+	envelope, exchange, routingKey, err := splitUnacked(entry)
+	if err != nil {
+		u.b.log.Error("entry of unacked is not readable", "tag", tag, "error", err, "next", "leave it")
+		return nil
+	}
+	queues, err := u.lookup(life, exchange, routingKey)
+	if err != nil {
+		return err
+	}
+	if len(queues) == 0 {
+		u.b.log.Error("no queue is bound for a message in unacked", "tag", tag, "exchange", exchange, "routing_key", routingKey, "next", "leave it")
+		return nil
+	}
+	keys := []string{unacked, index}
+	for _, q := range queues {
+		keys = append(keys, u.ring.listFor(q, priorityOf(envelope)))
+	}
+	n, err := u.b.aux.Do(life, restoreScript.args(keys, tag, marked(envelope, false))...).Int()
+	if err != nil {
+		return fmt.Errorf("restore a message of unacked: %w", err)
+	}
+	u.b.tally.restored.Add(uint64(n))
+	if n > 0 {
+		u.b.log.Info("message of a stock worker restored", "tag", tag, "queue", strings.Join(queues, ","), "reason", "visibility_timeout")
+	}
+	return nil
+}
+
+// lookup finds the queues of a route: the routing key itself for the default exchange, else by kombu's binding table, whose
+// members are routing key, pattern and queue (protocol notes B.1, B.9).
+func (u *leftover) lookup(life context.Context, exchange, routingKey string) ([]string, error) {
+	if exchange == "" {
+		return []string{routingKey}, nil
+	}
+	u.count(1)
+	members, err := u.b.aux.SMembers(life, u.b.opt.KeyPrefix+"_kombu.binding."+exchange).Result()
+	if err != nil {
+		return nil, err
+	}
+	var queues []string
+	for _, m := range members {
+		part := strings.Split(m, u.b.opt.Separator)
+		if len(part) == 3 && (part[0] == routingKey || matches(part[1], routingKey)) {
+			queues = append(queues, part[2])
+		}
+	}
+	return queues, nil
+}
+
+func matches(pattern, routingKey string) bool {
+	if pattern == "" {
+		return false
+	}
+	re, err := regexp.Compile(`\A(?:` + pattern + `)`)
+	return err == nil && re.MatchString(routingKey)
+}
+
+func (u *leftover) count(n int) { u.b.tally.commands.add(purposeUnacked, n) }

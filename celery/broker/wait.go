@@ -1,0 +1,195 @@
+package broker
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// wait is one BLMOVE under way, on a connection that serves one key.
+type wait struct {
+	key     *queueKey
+	ticket  *ticket
+	epoch   int
+	line    *line
+	started time.Time
+	expires time.Time // when Redis gives up by itself
+	cut     bool      // by us
+}
+
+// landing is how a wait ended.
+type landing struct {
+	wait *wait
+	raw  []byte
+	err  error
+}
+
+// line is the connection on which one key is waited for. go-redis cannot end a blocking command; closing the connection below it does.
+type line struct {
+	client *redis.Client
+	mu     sync.Mutex
+	conn   net.Conn
+	cancel context.CancelFunc
+	retry  backoff // the engine's
+}
+
+func (l *line) dialed(c net.Conn) {
+	l.mu.Lock()
+	l.conn = c
+	l.mu.Unlock()
+}
+
+// cut ends the command under way, wherever it is: dialing, being sent, or waiting.
+func (l *line) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		l.cancel()
+	}
+	if l.conn != nil {
+		_ = l.conn.Close()
+		l.conn = nil
+	}
+}
+
+// watch starts a BLMOVE for each empty key while a slot waits, and ends all of them when no more is to be claimed.
+func (e *engine) watch() {
+	if e.draining {
+		for w := range e.waits {
+			e.cut(w)
+		}
+		return
+	}
+	if !e.up || len(e.waiters) == 0 && !e.owedWant() {
+		return
+	}
+	for _, k := range e.ring.keys {
+		if k.state != tryBlock {
+			continue
+		}
+		if len(e.waits) >= e.b.opt.MaxBlocked && !e.busier(k) {
+			k.state, k.restUntil = resting, time.Now().Add(e.b.opt.RestInterval)
+			continue
+		}
+		if len(e.waits) < e.b.opt.MaxBlocked {
+			e.block(k)
+		}
+	}
+}
+
+func (e *engine) owedWant() bool {
+	for _, w := range e.owed {
+		if w.wants && !w.gone() {
+			return true
+		}
+	}
+	return false
+}
+
+// busier tells whether k gave a message more recently than a key that is waited on; that one then ends its wait to make room.
+func (e *engine) busier(k *queueKey) bool {
+	var last *wait
+	for w := range e.waits {
+		if w.cut {
+			return true // room is being made
+		}
+		if last == nil || w.key.lastHit.Before(last.key.lastHit) {
+			last = w
+		}
+	}
+	if last == nil || !last.key.lastHit.Before(k.lastHit) {
+		return false
+	}
+	e.cut(last)
+	return true
+}
+
+func (e *engine) block(k *queueKey) {
+	t := e.ticket()
+	if t == nil {
+		return
+	}
+	if k.line == nil {
+		k.line = &line{}
+		k.line.client = e.b.client("wait", k.line.dialed)
+	}
+	ctx, cancel := context.WithCancel(e.b.life)
+	k.line.mu.Lock()
+	k.line.cancel = cancel
+	k.line.mu.Unlock()
+	now := time.Now()
+	w := &wait{key: k, ticket: t, epoch: e.epoch, line: k.line, started: now, expires: now.Add(e.b.opt.BlockTimeout)}
+	k.state = blocked
+	e.waits[w] = struct{}{}
+	e.tally.commands.add(purposeWait, 1)
+	name := t.name(e.ring, e.incarnation, k)
+	e.b.loops.Go(func() {
+		defer cancel()
+		cmd := w.line.client.BLMove(ctx, k.list, name, "RIGHT", "LEFT", e.b.opt.BlockTimeout)
+		raw, err := cmd.Bytes()
+		e.b.inbox.land(landing{w, raw, err})
+	})
+}
+
+func (e *engine) cut(w *wait) {
+	if !w.cut {
+		w.cut = true
+		w.line.cut()
+	}
+}
+
+// landed takes in how a wait ended.
+func (e *engine) landed(l landing) {
+	w, k, now := l.wait, l.wait.key, time.Now()
+	delete(e.waits, w)
+	if k.state == blocked {
+		k.state = tryBlock
+	}
+	if k.removed && k.line != nil {
+		_ = k.line.client.Close()
+		k.line = nil
+	}
+	if w.epoch != e.epoch {
+		// Its claim key belongs to an incarnation that is over: what lies there is recovered as from any dead one.
+		e.b.recovery.poke()
+		return
+	}
+	switch {
+	case l.err == nil:
+		if now.Sub(w.started) < e.swift() && !k.removed {
+			k.state = tryMove // it hardly waited: there is more, which the shared pipeline gets cheaper
+		}
+		w.line.retry.reset()
+		k.lastHit = now
+		e.ring.gave(k)
+		e.adopt(w.ticket, k, l.raw, now)
+	case l.err == redis.Nil:
+		e.tickets.put(w.ticket)
+		w.line.retry.reset()
+	case answered(l.err):
+		e.tickets.put(w.ticket)
+		e.ail(k, l.err, now)
+	default:
+		e.doubts = append(e.doubts, newDoubt(w.ticket, k, now, max(w.expires.Sub(now), 0)+e.b.opt.Quarantine))
+		if !w.cut {
+			e.ail(k, l.err, now)
+		}
+	}
+}
+
+// swift is the time within which a BLMOVE counts as not having waited: a few round trips.
+func (e *engine) swift() time.Duration { return max(3*e.round, 2*time.Millisecond) }
+
+// ail lets a key rest whose wait was cut or refused, and makes the engine prove its own connection before it claims again.
+func (e *engine) ail(k *queueKey, err error, now time.Time) {
+	if k.line == nil {
+		return
+	}
+	pause := k.line.retry.next()
+	k.state, k.restUntil = resting, now.Add(pause)
+	e.up = false
+	e.log.Debug("wait ended", "queue", k.queue, "error", err, "next", "retry in "+pause.String())
+}
