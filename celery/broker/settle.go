@@ -185,7 +185,7 @@ func (b *Broker) settledAs(a Action, s *Settlement) {
 // marked is the message with its redelivered flags set, and with the delivery count raised if died. A message that
 // cannot be edited stays as it is.
 func marked(raw []byte, died bool) []byte {
-	n := deliveries(raw)
+	n := celery.Deliveries(raw)
 	if died {
 		n++
 	}
@@ -194,13 +194,4 @@ func marked(raw []byte, died bool) []byte {
 		return raw
 	}
 	return edited
-}
-
-// deliveries reads the delivery count; 0 for a message that cannot be decoded.
-func deliveries(raw []byte) int {
-	t, err := celery.Decode(raw, nil)
-	if err != nil {
-		return 0
-	}
-	return t.Deliveries
 }
