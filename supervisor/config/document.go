@@ -71,17 +71,18 @@ func syntaxProblem(file string, err error) Problem {
 		return p
 	}
 	p.Line, p.Key, p.Message = syntax.Position.Line, syntax.LastKey, Mask(syntax.Message)
-	if secretKey(p.Key) { // the library may quote what it stumbled over
-		p.Message = "is no TOML value"
-	}
 	switch {
-	case strings.Contains(syntax.Message, "already been defined"), strings.Contains(syntax.Message, "already"):
+	case strings.Contains(p.Message, "already"):
 		p.Hint = "each key may be set once, each [table] be opened once"
-	case strings.Contains(p.Message, "TOML value"), strings.Contains(syntax.Message, "expected value"):
-		p.Hint = `texts, durations and sizes stand in quotes: "30m"`
+	case secretKey(p.Key): // the library may quote what it stumbled over
+		p.Message, p.Hint = "is no TOML value", quoteHint
+	case strings.Contains(p.Message, "expected value"), strings.Contains(p.Message, "expected a top-level item"):
+		p.Hint = quoteHint
 	}
 	return p
 }
+
+const quoteHint = `texts, durations and sizes stand in quotes: "30m"`
 
 // secretKey tells whether what stands at a key, or the key itself, may be secret.
 func secretKey(name string) bool {
@@ -214,7 +215,7 @@ func (d *decoder) leaf(path []string, where string, x any, v reflect.Value, m me
 		return false
 	}
 	if err := assign(v, m, value); err != nil {
-		d.problem(path, where, "is "+quote(x, m)+": "+err.Error(), "")
+		d.problem(path, where, "is "+quote(x, m)+": "+complaint(err, len(vars) > 0), "")
 		return false
 	}
 	origin := Origin{Kind: FromFile, Name: d.doc.name, Line: d.doc.lines[where], Vars: vars}
@@ -335,6 +336,15 @@ func quote(x any, m meta) string {
 		return fmt.Sprint(x)
 	}
 	return describe(x)
+}
+
+// complaint is the text of an error of assign; of a value that came from a variable it says only what is allowed.
+func complaint(err error, variable bool) string {
+	var bad *valueError
+	if variable && errors.As(err, &bad) {
+		bad.why = nil
+	}
+	return err.Error()
 }
 
 func describe(x any) string {

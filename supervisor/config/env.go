@@ -101,7 +101,7 @@ func (b *builder) environment() {
 			value += "KiB" // as in Celery
 		}
 		if err := assign(v, m, value); err != nil {
-			b.doubtful[key(path...)] = Problem{File: file, Key: name, Message: "sets " + key(path...) + ": " + err.Error()}
+			b.doubtful[key(path...)] = Problem{File: file, Key: name, Message: "sets " + key(path...) + ": " + complaint(err, true)}
 			return
 		}
 		b.set(key(path...), Origin{Kind: FromEnvironment, Name: name})

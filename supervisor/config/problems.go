@@ -57,6 +57,9 @@ type Note struct {
 	Text string
 }
 
+// String is the note on one line.
+func (n Note) String() string { return strings.TrimPrefix(n.Key+" "+n.Text, " ") }
+
 // nearest is the candidate that is most like name, or "" if none is like it.
 func nearest(name string, candidates []string) string {
 	best, least := "", max(2, len(name)/3)+1

@@ -63,16 +63,16 @@ func (b *builder) relateLimits(table string, soft, hard time.Duration) {
 func (b *builder) relateTimes() {
 	c := b.cfg
 	if c.Drain.Margin > 0 && c.Drain.Margin >= c.Drain.Timeout {
-		b.wrong("drain.margin", fmt.Sprintf("is %s, not less than drain.timeout = %s", FormatDuration(c.Drain.Margin), FormatDuration(c.Drain.Timeout)))
+		b.wrong("drain.margin", fmt.Sprintf("is %s, not less than drain.timeout = %s", FormatDuration(c.Drain.Margin), FormatDuration(c.Drain.Timeout)), "drain.timeout")
 	}
 	if c.Lease.TTL < 2*c.Lease.Renew {
-		b.wrong("lease.ttl", fmt.Sprintf("is %s, less than twice lease.renew = %s: one late renewal would lose all claims", FormatDuration(c.Lease.TTL), FormatDuration(c.Lease.Renew)))
+		b.wrong("lease.ttl", fmt.Sprintf("is %s, less than twice lease.renew = %s: one late renewal would lose all claims", FormatDuration(c.Lease.TTL), FormatDuration(c.Lease.Renew)), "lease.renew")
 	}
 	if c.Lease.IdleTTL < 2*c.Lease.IdleRenew {
-		b.wrong("lease.idle_ttl", fmt.Sprintf("is %s, less than twice lease.idle_renew = %s", FormatDuration(c.Lease.IdleTTL), FormatDuration(c.Lease.IdleRenew)))
+		b.wrong("lease.idle_ttl", fmt.Sprintf("is %s, less than twice lease.idle_renew = %s", FormatDuration(c.Lease.IdleTTL), FormatDuration(c.Lease.IdleRenew)), "lease.idle_renew")
 	}
 	if c.Lease.IdleTTL < c.Lease.TTL {
-		b.wrong("lease.idle_ttl", fmt.Sprintf("is %s, less than lease.ttl = %s", FormatDuration(c.Lease.IdleTTL), FormatDuration(c.Lease.TTL)))
+		b.wrong("lease.idle_ttl", fmt.Sprintf("is %s, less than lease.ttl = %s", FormatDuration(c.Lease.IdleTTL), FormatDuration(c.Lease.TTL)), "lease.ttl")
 	}
 }
 
@@ -176,7 +176,7 @@ func (d *decoder) checkCommand(where string, c Command, earlier []Command) {
 // conflict is a problem if both settings were asked for, else a note.
 func (b *builder) conflict(one, other, message string) {
 	if b.asked(one) && b.asked(other) {
-		b.wrong(one, message)
+		b.wrong(one, message, other)
 		return
 	}
 	b.note(one, message+" ("+b.origins[other].String()+")")
@@ -192,22 +192,26 @@ func (b *builder) asked(name string) bool {
 	return false
 }
 
-// wrong is a problem of one setting, at the place that set it. The application's are notes: it is not agensium's to refuse.
-func (b *builder) wrong(name, message string) {
+// wrong is a problem of one setting, at the place that set it, or one of those that it has to fit. What the application
+// says is not for us to refuse: it is a note.
+func (b *builder) wrong(name, message string, related ...string) {
 	o := b.origins[name]
+	for _, other := range related {
+		if !o.explicit() {
+			o = b.origins[other]
+		}
+	}
 	p := Problem{Key: name, Message: message}
 	switch o.Kind {
 	case FromApp:
-		b.note(name, message+" (of the application)")
+		b.note(name, message+" ("+o.String()+")")
 		return
 	case FromFile:
 		p.File, p.Line = o.Name, o.Line
 	case FromRedis:
 		p.File = o.String()
 	case FromFlag:
-		p.File, p.Key = commandLine, o.Name
-	case FromDefault:
-		p.File = "default"
+		p.File, p.Key, p.Message = commandLine, o.Name, name+" "+message
 	default:
 		p.File, p.Key, p.Message = "environment", o.Name, name+" "+message
 	}
