@@ -170,6 +170,7 @@ func (d *decoder) list(path []string, where string, x any, v reflect.Value, m me
 		d.problem(path, where, "is "+describe(x)+", must be a list of tables", "[["+key(path...)+"]]")
 		return
 	}
+	maps.DeleteFunc(d.origins, func(name string, _ Origin) bool { return strings.HasPrefix(name, key(path...)+".") })
 	list := reflect.MakeSlice(v.Type(), len(trees), len(trees))
 	for i, tree := range trees {
 		at := where + "[" + strconv.Itoa(i) + "]"

@@ -21,14 +21,15 @@ func full() *Config {
 	c := Defaults()
 	c.Python.Environment = map[string]string{"DJANGO_SETTINGS_MODULE": "proj.settings"}
 	c.Scaling.Queues = map[string]QueueScaling{"celery": {Weight: 1}}
-	yes, no, two, soft, hard, rate := true, false, 2, 90*time.Second, 2*time.Minute, RateLimit{"100/m", true}
-	c.Tasks.Named = map[string]TaskOptions{"shop.pay": {&no, &yes, &no, &hard, &soft, &rate, &two}}
+	c.Tasks.Named = map[string]TaskOptions{"shop.pay": {
+		AcksLate: ptr(false), AcksOnFailureOrTimeout: ptr(true), RejectOnWorkerLost: ptr(false),
+		TimeLimit: ptr(2 * time.Minute), SoftTimeLimit: ptr(90 * time.Second), RateLimit: &RateLimit{"100/m", true}, MaxDeliveries: ptr(2),
+	}}
 	var cmd Command
 	setDefaults(reflect.ValueOf(&cmd).Elem(), meta{})
-	softCmd, hardCmd, rateCmd := 25*time.Minute, 30*time.Minute, RateLimit{Limit: "10/s"}
 	cmd.Task, cmd.Run = "images.thumbnail", []string{"convert", "{arg0}", "-resize", "{size}", "{arg1}"}
 	cmd.Environment = map[string]string{"MAGICK_THREAD_LIMIT": "1"}
-	cmd.AcksLate, cmd.SoftTimeLimit, cmd.TimeLimit, cmd.RateLimit = &yes, &softCmd, &hardCmd, &rateCmd
+	cmd.AcksLate, cmd.TimeLimit, cmd.SoftTimeLimit, cmd.RateLimit = ptr(true), ptr(30*time.Minute), ptr(25*time.Minute), &RateLimit{Limit: "10/s"}
 	c.Commands = []Command{cmd}
 	return c
 }
