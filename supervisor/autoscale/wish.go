@@ -1,0 +1,89 @@
+package autoscale
+
+import (
+	"math"
+	"time"
+)
+
+// terms are the parts of the wish, kept apart for the words of the reason.
+type terms struct {
+	waiting int
+	queues  int           // queues with waiting messages
+	service time.Duration // mean over what waits
+	left    time.Duration // least time left of the SLO
+	clear   float64       // slots to start what waits in time
+	keep    float64       // slots to keep up with arrivals
+	reserve float64       // slots for what may come while another slot starts
+	held    float64       // busy slots that will not be free in time
+}
+
+// margin is the part of the SLO that the wish reckons with; the rest is for what it cannot know: which messages are long, and
+// when the next sample comes.
+const margin = 0.8
+
+// wishFor reckons how many slots the load needs in the whole fleet. It never falls when more waits, when it has waited longer,
+// when more arrives or when tasks take longer.
+func wishFor(policy Policy, sample Sample) terms {
+	var t terms
+	var work time.Duration
+	for _, q := range sample.Queues {
+		f, left := part(policy.SLO, q, sample.StartTime)
+		t.clear += f * float64(q.Due)
+		rate := max(0, q.Arrivals)
+		t.keep += rate * q.Service.Seconds()
+		t.reserve += f * math.Sqrt(rate*lead(sample.StartTime, left))
+		t.held += stay(left, q.Service) * float64(q.Busy)
+		if q.Due > 0 {
+			if t.queues == 0 || left < t.left {
+				t.left = left
+			}
+			t.queues++
+			t.waiting += q.Due
+			work += time.Duration(q.Due) * q.Service
+		}
+	}
+	if t.waiting > 0 {
+		t.service = work / time.Duration(t.waiting)
+	}
+	return t
+}
+
+// part is the part of a slot that one waiting message of the queue needs, and the time that is left for its start. A new slot
+// helps nothing before it has started, and what is late is not worth more slots than a tenth of the SLO would be.
+func part(slo time.Duration, q Queue, start time.Duration) (float64, time.Duration) {
+	left := time.Duration(margin*float64(slo)) - q.Oldest - start
+	left = max(left, slo/10, start)
+	if q.Service <= 0 || left <= q.Service {
+		return 1, left // also when nothing is known of its run time
+	}
+	return q.Service.Seconds() / left.Seconds(), left
+}
+
+// lead is the time, in seconds, for which arrivals must be met out of a reserve: a start, weighted by how much of the time that
+// is left it takes. Where a slot can be started long before a message is late, no slot needs to stand by.
+func lead(start, left time.Duration) float64 {
+	if start <= 0 || left <= 0 {
+		return 0
+	}
+	return start.Seconds() * min(1, start.Seconds()/left.Seconds())
+}
+
+// stay is the part of the busy slots that will still be busy when the time is over.
+func stay(left, service time.Duration) float64 {
+	if service <= 0 {
+		return 1
+	}
+	return max(0, 1-left.Seconds()/service.Seconds())
+}
+
+func (t terms) slots() float64 { return t.clear + max(t.keep+t.reserve, t.held) }
+
+// whole is the wish in slots. It is rounded to the nearest: what is missing shows in the queue and raises the next wish, and
+// what runs or waits always has one.
+func (t terms) whole(busy int) int {
+	n := int(min(math.Round(t.slots()), math.MaxInt32))
+	if n < 1 && (t.waiting > 0 || busy > 0) {
+		return 1
+	}
+	return n
+}
