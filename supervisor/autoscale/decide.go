@@ -1,9 +1,6 @@
 package autoscale
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // Decision is the answer of Decide.
 type Decision struct {
@@ -21,6 +18,7 @@ type Decision struct {
 	Wish     int      // what the load asks for of this node, before window and bounds
 	Fleet    int      // what the load asks for of all nodes
 	Hosts    int      // how many nodes like this one that would take
+	Capacity int      // slots this node could have, to tell the peers
 }
 
 // How long until the next look, at most: while slots start or a message waits for one, while something moves, and when
@@ -35,16 +33,16 @@ const (
 // what has passed since the last decision. Any clock will do, also one that jumps.
 func Decide(policy Policy, state State, sample Sample, now time.Time) (State, Decision) {
 	step := state.advance(now)
-	state.press(sample.Memory, step, policy.window())
+	state.press(sample.Memory, step, policy.window(sample.StartTime))
 	temporary := policy.Temporary.at(now)
 	bounds := state.limits(policy, sample, temporary)
 
-	d := Decision{Pressure: state.pressure}
+	d := Decision{Pressure: state.pressure, Capacity: capacity(bounds)}
 	if !sample.Unknown {
 		state.terms = wishFor(policy, sample)
 		d.Fleet = state.terms.whole(busyIn(sample))
-		state.wish = Share(d.Fleet, sample.Self, capacity(bounds), sample.Peers)
-		d.Hosts = hosts(d.Fleet, capacity(bounds))
+		state.wish = Share(d.Fleet, sample.Self, d.Capacity, sample.Peers)
+		d.Hosts = hosts(d.Fleet, d.Capacity)
 		if active(sample) {
 			state.quiet = 0
 		} else {
@@ -55,7 +53,7 @@ func Decide(policy Policy, state State, sample Sample, now time.Time) (State, De
 	if owed := sample.Slots.Owed; owed > 0 {
 		d.Wish = max(d.Wish, sample.Slots.Busy+owed)
 	}
-	highest := state.peaks.add(state.elapsed, policy.window(), d.Wish)
+	highest := state.peaks.add(state.elapsed, policy.window(sample.StartTime), d.Wish)
 
 	floor := max(policy.Min, reserved(sample.Queues), temporary.Floor)
 	want := max(highest, floor)
@@ -133,7 +131,7 @@ func reserved(queues []Queue) int {
 }
 
 func hosts(fleet, capacity int) int {
-	if capacity <= 0 || capacity == math.MaxInt {
+	if capacity <= 0 {
 		return 0
 	}
 	return (fleet + capacity - 1) / capacity

@@ -11,7 +11,8 @@ type Policy struct {
 	// for it, as far as the bounds allow.
 	SLO time.Duration
 
-	// Window is how long the wish must have been lower before the target follows it down. Zero means DefaultWindow.
+	// Window is how long the wish must have been lower before the target follows it down. Zero means four times the start
+	// of an executor, but ten seconds to two minutes.
 	Window time.Duration
 
 	// ZeroAfter is how long nothing may have arrived, waited or run before the last slot goes. Zero means never; it counts
@@ -25,10 +26,11 @@ type Policy struct {
 	Temporary Temporary
 }
 
-// Defaults of a Policy's fields.
+// What a Policy has if nothing else is said.
 const (
-	DefaultWindow = 30 * time.Second
-	DefaultSLO    = 30 * time.Second
+	DefaultSLO  = 30 * time.Second
+	leastWindow = 10 * time.Second
+	mostWindow  = 2 * time.Minute
 )
 
 // Fixed is the policy of `-c n`: n slots, whatever the load; memory and connections may still allow fewer.
@@ -40,11 +42,12 @@ func Range(highest, lowest int) Policy { return Policy{Min: lowest, Max: highest
 // fixed says whether there is nothing to decide but the bounds.
 func (p Policy) fixed() bool { return p.Min >= p.Max }
 
-func (p Policy) window() time.Duration {
+// window is how long an idle slot is kept: by default four times as long as it takes to start another, within bounds.
+func (p Policy) window(start time.Duration) time.Duration {
 	if p.Window > 0 {
 		return p.Window
 	}
-	return DefaultWindow
+	return min(max(4*start, leastWindow), mostWindow)
 }
 
 // Temporary is what remote control asked for (pool_grow, pool_shrink): a floor and a ceiling that last until the next

@@ -36,7 +36,7 @@ func (w words) String() string {
 func (w words) cause() string {
 	switch {
 	case w.policy.fixed() && w.floor == w.policy.Min:
-		return "fixed"
+		return fmt.Sprintf("fixed at %d", w.floor)
 	case w.asleep:
 		return "nothing waited or ran for " + span(w.quiet)
 	case w.floor > w.highest && w.floor > w.policy.Min && w.floor > reserved(w.sample.Queues):
@@ -46,7 +46,7 @@ func (w words) cause() string {
 	case w.floor > w.highest:
 		return fmt.Sprintf("the minimum, %s", w.load())
 	case w.highest > w.wish:
-		return fmt.Sprintf("the highest wish of the last %s, now %d: %s", span(w.policy.window()), w.wish, w.load())
+		return fmt.Sprintf("the highest wish of the last %s, now %d: %s", span(w.policy.window(w.sample.StartTime)), w.wish, w.load())
 	case w.wish == 0:
 		return "one slot to wait with"
 	case w.fleet > w.wish:

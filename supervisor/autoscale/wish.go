@@ -15,11 +15,18 @@ type terms struct {
 	keep    float64       // slots to keep up with arrivals
 	reserve float64       // slots for what may come while another slot starts
 	held    float64       // busy slots that will not be free in time
+	late    float64       // part of the SLO that the oldest message has waited, 0 to 1
 }
 
 // margin is the part of the SLO that the wish reckons with; the rest is for what it cannot know: which messages are long, and
 // when the next sample comes.
 const margin = 0.8
+
+// behind is the part of the arrivals that the wish keeps up with. For the rest a queue builds up that waits about a quarter of the
+// SLO, and then keeps itself level: its length is a better measure of what is missing than any estimate of a rate.
+const behind = 0.7
+
+func usable(slo time.Duration) time.Duration { return time.Duration(margin * float64(slo)) }
 
 // wishFor reckons how many slots the load needs in the whole fleet. It never falls when more waits, when it has waited longer,
 // when more arrives or when tasks take longer.
@@ -30,10 +37,11 @@ func wishFor(policy Policy, sample Sample) terms {
 		f, left := part(policy.SLO, q, sample.StartTime)
 		t.clear += f * float64(q.Due)
 		rate := max(0, q.Arrivals)
-		t.keep += rate * q.Service.Seconds()
+		t.keep += behind * rate * min(q.Service, max(usable(policy.SLO), sample.StartTime)).Seconds()
 		t.reserve += f * math.Sqrt(rate*lead(sample.StartTime, left))
 		t.held += stay(left, q.Service) * float64(q.Busy)
 		if q.Due > 0 {
+			t.late = max(t.late, lateness(policy.SLO, q.Oldest))
 			if t.queues == 0 || left < t.left {
 				t.left = left
 			}
@@ -51,7 +59,7 @@ func wishFor(policy Policy, sample Sample) terms {
 // part is the part of a slot that one waiting message of the queue needs, and the time that is left for its start. A new slot
 // helps nothing before it has started, and what is late is not worth more slots than a tenth of the SLO would be.
 func part(slo time.Duration, q Queue, start time.Duration) (float64, time.Duration) {
-	left := time.Duration(margin*float64(slo)) - q.Oldest - start
+	left := usable(slo) - q.Oldest - start
 	left = max(left, slo/10, start)
 	if q.Service <= 0 || left <= q.Service {
 		return 1, left // also when nothing is known of its run time
@@ -76,14 +84,22 @@ func stay(left, service time.Duration) float64 {
 	return max(0, 1-left.Seconds()/service.Seconds())
 }
 
-func (t terms) slots() float64 { return t.clear + max(t.keep+t.reserve, t.held) }
+func (t terms) slots() float64 { return t.clear + t.keep + t.reserve + t.held }
 
-// whole is the wish in slots. It is rounded to the nearest: what is missing shows in the queue and raises the next wish, and
-// what runs or waits always has one.
+// whole is the wish in slots. While nothing is late it is rounded down: what is missing shows in the queue soon and raises the
+// next wish. The longer the oldest message has waited, the more is rounded up. What runs or waits always has a slot.
 func (t terms) whole(busy int) int {
-	n := int(min(math.Round(t.slots()), math.MaxInt32))
+	n := int(min(math.Floor(t.slots()+t.late-1e-6), math.MaxInt32))
 	if n < 1 && (t.waiting > 0 || busy > 0) {
 		return 1
 	}
 	return n
+}
+
+// lateness is the part of the time for a start that has passed.
+func lateness(slo, oldest time.Duration) float64 {
+	if oldest >= usable(slo) {
+		return 1
+	}
+	return oldest.Seconds() / usable(slo).Seconds()
 }

@@ -85,7 +85,7 @@ func Oracle(load Load, least, most int) Result {
 	} else {
 		result.Hours = work.Hours()
 	}
-	result.Hours = max(result.Hours, float64(least)*(load.Until+10*time.Minute).Hours())
+	result.Hours = max(result.Hours, float64(least)*(load.Until+tail).Hours())
 	return result
 }
 

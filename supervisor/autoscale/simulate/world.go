@@ -64,7 +64,6 @@ type Result struct {
 	Started int // tasks that started
 	InTime  int // within the SLO
 	Kills   int // children that the kernel took for memory
-	Stopped int // busy executors that were stopped; must be 0
 	Most    int // slots at the highest
 	Changes int // targets that differed from the one before
 	Left    int // tasks that had not ended
@@ -136,7 +135,9 @@ type world struct {
 	last    time.Duration
 }
 
-// Run plays the load against the rules, one for each node, and measures until the load's end and ten minutes more, the same for
+const tail = 5 * time.Minute
+
+// Run plays the load against the rules, one for each node, and measures until the load's end and five minutes more, the same for
 // every rule.
 func Run(load Load, slo time.Duration, opt Options, rules ...Rule) Result {
 	w := &world{load: load, opt: opt, slo: slo}
@@ -153,18 +154,31 @@ func Run(load Load, slo time.Duration, opt Options, rules ...Rule) Result {
 	for i := range w.nodes {
 		w.push(event{kind: look, node: i})
 	}
-	end := load.Until + 10*time.Minute
+	end := load.Until + tail
 	for len(w.events) > 0 && w.events[0].at <= end {
 		e := heap.Pop(&w.events).(event)
 		w.pass(e.at)
 		w.happen(e)
 	}
 	w.pass(end)
-	w.result.Left = len(w.queue)
-	for _, n := range w.nodes {
-		w.result.Left += n.count(ends)
-	}
+	w.owe()
 	return w.result
+}
+
+// owe charges the work that is still to be done, so that no rule gains by leaving it.
+func (w *world) owe() {
+	w.result.Left = len(w.queue)
+	for _, t := range w.queue {
+		w.result.Hours += t.Service.Hours()
+	}
+	for _, n := range w.nodes {
+		for _, s := range n.slots {
+			if s.state == ends {
+				w.result.Left++
+				w.result.Hours += max(0, s.task.Service-(w.now-s.began)).Hours()
+			}
+		}
+	}
 }
 
 func (w *world) push(e event) {
