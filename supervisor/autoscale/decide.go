@@ -41,7 +41,7 @@ func Decide(policy Policy, state State, sample Sample, now time.Time) (State, De
 	if !sample.Unknown {
 		state.terms = wishFor(policy, sample)
 		d.Fleet = state.terms.whole(busyIn(sample))
-		state.wish = Share(d.Fleet, sample.Self, d.Capacity, sample.Peers)
+		state.wish = Share(d.Fleet, sample.Self, sample.Peers)
 		d.Hosts = hosts(d.Fleet, d.Capacity)
 		if active(sample) {
 			state.quiet = 0
@@ -86,7 +86,7 @@ func (s State) nextCheck(policy Policy, sample Sample, d Decision, floor int) ti
 	switch {
 	case slots.size() < d.Target || slots.Starting > 0:
 		return shortCheck
-	case slots.Idle == 0 && d.Bound == BoundNone:
+	case slots.Idle == 0 && d.Target > 0 && d.Bound == BoundNone:
 		// A message that comes now finds no slot, and nobody would tell.
 		return min(max(policy.SLO/10, shortCheck), busyCheck)
 	case slots.Busy > 0 || active(sample) || sample.Unknown || slots.size() > d.Target || s.pressure > Calm:

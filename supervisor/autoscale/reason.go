@@ -27,7 +27,7 @@ type words struct {
 func (w words) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "target %d: %s", w.decision.Target, w.cause())
-	if w.held != nil {
+	if w.held != nil && !(w.policy.fixed() && w.held.bound == BoundMax) {
 		fmt.Fprintf(&b, "; held by %s: %s", w.held.bound, w.held.words())
 	}
 	return b.String()
@@ -47,7 +47,9 @@ func (w words) cause() string {
 		return fmt.Sprintf("the minimum, %s", w.load())
 	case w.highest > w.wish:
 		return fmt.Sprintf("the highest wish of the last %s, now %d: %s", span(w.policy.window(w.sample.StartTime)), w.wish, w.load())
-	case w.wish == 0:
+	case w.sample.Slots.Owed > 0 && w.fleet < w.wish:
+		return fmt.Sprintf("%d claimed without a slot", w.sample.Slots.Owed)
+	case w.wish == 0 && w.decision.Target > 0:
 		return "one slot to wait with"
 	case w.fleet > w.wish:
 		return fmt.Sprintf("this node's part of %d: %s", w.fleet, w.load())

@@ -23,7 +23,7 @@ func (s State) Target() int { return s.target }
 // time passes that was asked for.
 func (s *State) advance(now time.Time) (step time.Duration) {
 	if !s.last.IsZero() {
-		step = min(max(0, now.Sub(s.last)), 2*max(s.next, shortCheck))
+		step = min(max(0, now.Sub(s.last)), 2*max(s.next, busyCheck))
 	}
 	s.last = now
 	s.elapsed += step

@@ -34,7 +34,7 @@ func wishFor(policy Policy, sample Sample) terms {
 	var t terms
 	var work time.Duration
 	for _, q := range sample.Queues {
-		f, left := part(policy.SLO, q, sample.StartTime)
+		f, left := need(policy.SLO, q, sample.StartTime)
 		t.clear += f * float64(q.Due)
 		rate := max(0, q.Arrivals)
 		t.keep += behind * rate * min(q.Service, max(usable(policy.SLO), sample.StartTime)).Seconds()
@@ -56,9 +56,9 @@ func wishFor(policy Policy, sample Sample) terms {
 	return t
 }
 
-// part is the part of a slot that one waiting message of the queue needs, and the time that is left for its start. A new slot
+// need is the part of a slot that one waiting message of the queue needs, and the time that is left for its start. A new slot
 // helps nothing before it has started, and what is late is not worth more slots than a tenth of the SLO would be.
-func part(slo time.Duration, q Queue, start time.Duration) (float64, time.Duration) {
+func need(slo time.Duration, q Queue, start time.Duration) (float64, time.Duration) {
 	left := usable(slo) - q.Oldest - start
 	left = max(left, slo/10, start)
 	if q.Service <= 0 || left <= q.Service {
@@ -89,12 +89,15 @@ func (t terms) slots() float64 { return t.clear + t.keep + t.reserve + t.held }
 // whole is the wish in slots. While nothing is late it is rounded down: what is missing shows in the queue soon and raises the
 // next wish. The longer the oldest message has waited, the more is rounded up. What runs or waits always has a slot.
 func (t terms) whole(busy int) int {
-	n := int(min(math.Floor(t.slots()+t.late-1e-6), math.MaxInt32))
+	n := int(min(math.Floor(t.slots()+nearly+t.late*(1-2*nearly)), math.MaxInt32))
 	if n < 1 && (t.waiting > 0 || busy > 0) {
 		return 1
 	}
 	return n
 }
+
+// nearly keeps the errors of floating point from costing or saving a slot.
+const nearly = 1e-6
 
 // lateness is the part of the time for a start that has passed.
 func lateness(slo, oldest time.Duration) float64 {
