@@ -106,7 +106,7 @@ func (t RegisteredTask) line(attributes []string) string {
 	return t.Name + " [" + strings.Join(fields, " ") + "]"
 }
 
-func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+func unixSeconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 
 // isoFormat is Python's datetime.isoformat; nil for no time.
 func isoFormat(t time.Time) *string {
