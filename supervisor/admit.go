@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"slices"
 	"time"
 
 	"github.com/agensium/agensium/celery"
@@ -17,24 +16,19 @@ type admission struct {
 type gate struct {
 	known   func(name string) (celery.TaskOptions, bool)
 	revoked func(t *celery.Task) bool
-	accept  []string // content types that the application accepts; empty means all
 	rules   rules
 }
 
 // admit decides whether a task may run now. The order is Celery's: what is revoked or expired never waits for its time
-// (worker/strategy.py task_message_handler).
+// (worker/strategy.py task_message_handler). Whether the task is registered and its content acceptable is for the executor to
+// say, which knows.
 func (g gate) admit(t *celery.Task, now time.Time) admission {
-	o, known := g.known(t.Name)
+	o, _ := g.known(t.Name)
 	switch {
 	case g.revoked != nil && g.revoked(t):
 		return admission{verdict: revoked("revoked")}
 	case t.Expired(now):
 		return admission{verdict: revoked("expired")}
-	case !known:
-		return admission{verdict: failed("NotRegistered", "celery.exceptions", causeUnknownTask, t.Name)}
-	case t.ContentType != "" && len(g.accept) > 0 && !slices.Contains(g.accept, t.ContentType) && !trusted(t.ContentType):
-		return admission{verdict: failed("ContentDisallowed", "kombu.exceptions", causeContentType,
-			"Refusing to deserialize disabled content of type "+t.ContentType)}
 	case t.Deliveries > 0 && !o.AcksLate:
 		return admission{verdict: failed("WorkerLostError", "billiard.exceptions", causeEarlyAck,
 			"Worker lost while it ran the task, which is acknowledged early and does not run twice")}
@@ -45,11 +39,6 @@ func (g gate) admit(t *celery.Task, now time.Time) admission {
 		return admission{park: true}
 	}
 	return admission{}
-}
-
-// trusted content is accepted whatever the application says (kombu/serialization.py TRUSTED_CONTENT).
-func trusted(contentType string) bool {
-	return contentType == "application/data" || contentType == "application/text"
 }
 
 func failed(class, module, cause string, args ...any) *celery.Verdict {

@@ -64,7 +64,7 @@ type nodeConsumers struct{ *Supervisor }
 func (n nodeConsumers) Queues() []control.Queue {
 	now := n.current.Load()
 	var queues []control.Queue
-	for _, name := range n.broker.Queues() {
+	for _, name := range n.consumed.list() {
 		q := control.Queue{Name: name}
 		if known, ok := now.info.Settings.Queues[name]; ok {
 			q.Exchange, q.ExchangeType, q.RoutingKey = known.Exchange, known.ExchangeType, known.RoutingKey
@@ -74,14 +74,18 @@ func (n nodeConsumers) Queues() []control.Queue {
 	return queues
 }
 
-func (n nodeConsumers) AddConsumer(_ context.Context, q control.Queue) error {
-	n.broker.AddQueue(q.Name)
+func (n nodeConsumers) AddConsumer(ctx context.Context, q control.Queue) error {
+	if err := n.broker.AddQueue(ctx, q.Name); err != nil {
+		return err
+	}
+	n.consumed.add(q.Name)
 	n.log.Info("queue added", "queue", q.Name, "reason", "remote control")
 	return nil
 }
 
 func (n nodeConsumers) CancelConsumer(_ context.Context, name string) error {
 	n.broker.RemoveQueue(name)
+	n.consumed.remove(name)
 	n.log.Info("queue left", "queue", name, "reason", "remote control")
 	return nil
 }

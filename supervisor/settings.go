@@ -19,7 +19,7 @@ import (
 // adopt makes what the files and the application say the settings of now.
 func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
 	effective := loaded.Resolve(appSettings(info))
-	now := &settings{Effective: effective, info: info, location: location(info), accept: info.Settings.AcceptContent}
+	now := &settings{Effective: effective, info: info, location: location(info)}
 	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
 	for name, task := range info.Tasks {
 		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)

@@ -2,7 +2,7 @@ package supervisor
 
 import (
 	"fmt"
-	"time"
+	"strings"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/broker"
@@ -16,9 +16,7 @@ type rules struct {
 
 // Causes of dead letters that are decided here. Those of a lost executor are the words of [celery.LossCause].
 const (
-	causeUnknownTask   = "unknown_task"
 	causeMaxDeliveries = "max_deliveries"
-	causeContentType   = "content_type_refused"
 	causeEarlyAck      = "lost_after_early_ack"
 )
 
@@ -26,15 +24,20 @@ const (
 //
 // A task that is acknowledged early (acks_late off) keeps its claim until it has ended all the same, so that its death
 // can be told from its success; but it is never run a second time.
-func (r rules) settlement(f pool.Finished, o celery.TaskOptions, now time.Time) broker.Settlement {
+func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settlement {
 	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered}
 	if v := f.Job.Verdict; v != nil {
 		if bury(v.Cause) {
-			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause, now)
+			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
 		}
 		if v.Cause == string(celery.LossHardLimit) && o.AcksLate && !o.AcksOnFailureOrTimeout {
 			s.Action = broker.Requeue // as Celery since 5.3: reject(requeue=True) on a timeout
 		}
+		return s
+	}
+	if cause := f.Outcome.Refused; cause != "" {
+		s.Action, s.Dead = broker.Bury, deadLetter(f, cause)
+		s.Dead.Detail = f.Outcome.Exception
 		return s
 	}
 	switch f.Outcome.State {
@@ -43,19 +46,19 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions, now time.Time) 
 			s.Action = broker.Requeue
 		}
 	case celery.Lost:
-		return r.lost(f, o, s, now)
+		return r.lost(f, o, s)
 	}
 	return s
 }
 
 // lost decides for a delivery whose executor died and for which no verdict was recorded.
-func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement, now time.Time) broker.Settlement {
+func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement) broker.Settlement {
 	loss := f.Outcome.Loss
 	switch {
 	case loss != nil && loss.Cause == celery.LossShutdown && o.AcksLate:
 		s.Action = broker.PutBack
 	case r.exhausted(f.Job.Task.Deliveries + 1):
-		s.Action, s.Dead = broker.Bury, deadLetter(f, causeMaxDeliveries, now)
+		s.Action, s.Dead = broker.Bury, deadLetter(f, causeMaxDeliveries)
 	default:
 		// With acks_late it runs again; without, whoever claims it next records that it was lost.
 		s.Action, s.Died = broker.Requeue, true
@@ -90,7 +93,7 @@ func (r rules) exhausted(deaths int) bool { return r.maxDeliveries > 0 && deaths
 // bury tells whether a message that ended for this cause is kept as a dead letter.
 func bury(cause string) bool {
 	switch cause {
-	case causeUnknownTask, causeMaxDeliveries, causeContentType, causeEarlyAck:
+	case causeMaxDeliveries, causeEarlyAck:
 		return true
 	}
 	return false
@@ -111,9 +114,9 @@ func revoked(reason string) *celery.Verdict {
 	return &celery.Verdict{State: celery.Revoked, Type: "TaskRevokedError", Module: "celery.exceptions", Args: []any{reason}, Cause: reason}
 }
 
-func deadLetter(f pool.Finished, cause string, now time.Time) *broker.DeadLetter {
+func deadLetter(f pool.Finished, cause string) *broker.DeadLetter {
 	d := &broker.DeadLetter{
-		TaskID: f.Job.Task.ID, Task: f.Job.Task.Name, Queue: f.Job.Delivery.Queue, Cause: cause, At: now,
+		TaskID: f.Job.Task.ID, Task: f.Job.Task.Name, Queue: f.Job.Delivery.Queue, Cause: cause,
 		Deliveries: f.Job.Task.Deliveries, Message: f.Job.Task.Raw,
 	}
 	loss := f.Loss
@@ -122,7 +125,10 @@ func deadLetter(f pool.Finished, cause string, now time.Time) *broker.DeadLetter
 	}
 	if loss != nil {
 		d.Deliveries++
-		d.Detail, d.Memory, d.Tail, d.Signal, d.ExitCode = loss.Detail, loss.Memory, loss.Tail, loss.Signal, loss.ExitCode
+		d.Detail, d.Memory, d.Tail = loss.Detail, loss.Memory, loss.Tail
+		if loss.Signal > 0 {
+			d.Detail = strings.TrimSpace("killed by " + signalName(loss.Signal) + " " + d.Detail)
+		}
 	} else if v := f.Job.Verdict; v != nil && len(v.Args) > 0 {
 		d.Detail = fmt.Sprintf("%s: %v", v.Type, v.Args[0])
 	}

@@ -96,7 +96,7 @@ func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
 	task, err := celery.Decode(d.Raw, s.location())
 	if err != nil {
 		s.log.Error("message cannot be decoded", "queue", d.Queue, "bytes", len(d.Raw), "error", err, "next", "dead letter")
-		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err, now)}}
+		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err)}}
 	}
 	a := s.gate().admit(task, now)
 	if a.park {
@@ -120,7 +120,7 @@ func (s *source) finish(done *pool.Finished) *broker.Finished {
 	}
 	g := s.gate()
 	o, _ := g.known(done.Job.Task.Name)
-	settlement := g.rules.settlement(*done, o, time.Now())
+	settlement := g.rules.settlement(*done, o)
 	s.lines.ended(done, settlement)
 	s.watch.finished(done, &settlement)
 	return &broker.Finished{Delivery: done.Job.Delivery, Settlement: settlement}
@@ -167,11 +167,11 @@ func (s *source) early(d *celery.Delivery) bool {
 	return !o.AcksLate
 }
 
-func undecodable(d *celery.Delivery, err error, now time.Time) *broker.DeadLetter {
-	letter := &broker.DeadLetter{Queue: d.Queue, Cause: "undecodable", Detail: err.Error(), At: now, Message: d.Raw}
+func undecodable(d *celery.Delivery, err error) *broker.DeadLetter {
+	letter := &broker.DeadLetter{Queue: d.Queue, Cause: "undecodable", Detail: err.Error(), Message: d.Raw}
 	var bad *celery.DecodeError
 	if errors.As(err, &bad) {
-		letter.Cause = bad.Cause
+		letter.Cause = string(bad.Cause)
 	}
 	return letter
 }
@@ -181,7 +181,7 @@ func newSource(s *Supervisor) *source {
 		queues: s.broker,
 		gate: func() gate {
 			now := s.current.Load()
-			g := gate{known: now.known, accept: now.accept, rules: rules{maxDeliveries: now.Config.Tasks.MaxDeliveries}}
+			g := gate{known: now.known, rules: rules{maxDeliveries: now.Config.Tasks.MaxDeliveries}}
 			if s.control != nil {
 				g.revoked = func(t *celery.Task) bool {
 					_, revoked := s.control.Revoked.Task(t)

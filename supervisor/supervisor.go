@@ -16,7 +16,6 @@ import (
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/celery/control"
-	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
@@ -44,13 +43,13 @@ type Supervisor struct {
 	pool     *pool.Pool
 	source   *source
 	tally    tally
+	consumed consumed
 }
 
 // settings are a snapshot of everything that decides about tasks.
 type settings struct {
 	*config.Effective
 	info     python.Info
-	accept   []string
 	location *time.Location
 	tasks    map[string]celery.TaskOptions
 }
@@ -231,8 +230,9 @@ func (s *Supervisor) connect() error {
 		return &SetupError{Err: err, Hint: "set broker.url and results.url, or CELERY_BROKER_URL and CELERY_RESULT_BACKEND"}
 	}
 	c := now.Config
+	s.consumed.set(c.Consumed())
 	s.broker, err = broker.New(broker.Options{
-		Target: target, Results: results, Node: s.node, Version: s.o.Version, StateDir: stateDir(),
+		Target: target, Results: results, Node: s.node, Version: s.o.Version, StateDir: s.stateDir(),
 		Queues: c.Consumed(), QueueOrder: c.Broker.QueueOrder, KeyPrefix: c.Broker.KeyPrefix, Separator: c.Broker.Separator,
 		PrioritySteps: c.Broker.PrioritySteps, VisibilityTimeout: c.Broker.VisibilityTimeout,
 		UnackedKey: text(now.info.Settings.BrokerTransport["unacked_key"]), UnackedIndexKey: text(now.info.Settings.BrokerTransport["unacked_index_key"]),
@@ -250,7 +250,7 @@ func (s *Supervisor) connect() error {
 	}
 	s.control, err = control.New(control.Options{
 		Name: s.node, Log: s.log.Named("control"), Node: s.controlled(),
-		Names:       control.NewNames(target.DB(), now.info.Settings.BrokerTransport, text(now.info.Conf["control_exchange"]), text(now.info.Conf["event_exchange"])),
+		Names:       control.NewNames(target.DB, now.info.Settings.BrokerTransport, text(now.info.Conf["control_exchange"]), text(now.info.Conf["event_exchange"])),
 		Connect:     redisClient(target, "control"),
 		Events:      control.EventOptions{Enabled: c.Events.Enabled, Every: c.Events.Heartbeat, Version: now.info.Celery, Load: s.tally.load},
 		RevokedMost: c.Control.RevokesMax, RevokedAge: c.Control.RevokeExpire,
@@ -273,6 +273,7 @@ func (s *Supervisor) work(ctx context.Context, loops *sync.WaitGroup) error {
 	serving := make(chan error, 1)
 	go func() { serving <- s.broker.Run(ctx) }()
 	if s.control != nil {
+		s.listenForPeers(ctx)
 		loops.Go(func() { s.control.Run(ctx) })
 	}
 	s.pool.Resize(c.Pool.Concurrency)
@@ -289,6 +290,14 @@ func (s *Supervisor) work(ctx context.Context, loops *sync.WaitGroup) error {
 	return errors.Join(failure, asked, s.sayGoodbye())
 }
 
+// listenForPeers has the broker look for other nodes when one says that it is there.
+func (s *Supervisor) listenForPeers(ctx context.Context) {
+	err := s.control.Subscribe(ctx, s.broker.NoticeChannel(), func(string) { s.broker.Notice() })
+	if err != nil {
+		s.log.Warn("listen for other nodes", "error", err, "next", "look for them from time to time")
+	}
+}
+
 func (s *Supervisor) drain(why string) {
 	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, s.current.Load().Config.Drain.Budget())
 }
@@ -302,10 +311,15 @@ func (s *Supervisor) sayGoodbye() error {
 	return nil
 }
 
-// stateDir is where locks tell the next node on this host that this one is alive.
-func stateDir() string {
-	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" { // systemd
-		return dir
+// stateDir is where locks tell the next node on this host that this one is alive; empty if there is no such place.
+func (s *Supervisor) stateDir() string {
+	dir := os.Getenv("STATE_DIRECTORY") // systemd
+	if dir == "" {
+		dir = filepath.Join(os.TempDir(), fmt.Sprintf("agensium-%d", os.Getuid()))
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("agensium-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		s.log.Warn("no directory for locks", "error", err, "next", "after a crash a restart waits for the lease")
+		return ""
+	}
+	return dir
 }

@@ -159,6 +159,7 @@ type Settlement struct {
 	Action       Action
 	Until        time.Time   // Park: when the task is due
 	Dead         *DeadLetter // Bury: what is to be known of it; the broker fills in id, time, node, queue and message
+	Died         bool        // Requeue: whoever ran it died; the delivery count is raised
 	CheckSuccess bool        // never overwrite a stored SUCCESS: asked for when the delivery is a redelivery (protocol notes C.2)
 }
 

@@ -73,7 +73,7 @@ func (e *engine) write(w *work) {
 	case PutBack:
 		w.move = e.batch.putBack(c.name, c.Key)
 	case Requeue:
-		w.move = e.batch.do(purposeSettle, giveScript.args([]string{c.name, c.Key}, marked(c.Raw, false), "LPUSH")...)
+		w.move = e.batch.do(purposeSettle, giveScript.args([]string{c.name, c.Key}, marked(c.Raw, s.Died), "LPUSH")...)
 	case redeliver:
 		w.move = e.batch.do(purposeRecover, giveScript.args([]string{c.name, c.Key}, marked(c.Raw, true), "RPUSH")...)
 	case Park:

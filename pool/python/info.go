@@ -28,6 +28,8 @@ type Info struct {
 	Warnings       []string `json:"warnings"`
 	Settings       Settings `json:"settings"`
 
+	Changed []string `json:"changed"` // settings that do not stand at Celery's defaults, by lower case name
+
 	Conf  map[string]any      `json:"conf"` // every setting by its lower case name; what JSON cannot carry is its repr
 	Tasks map[string]TaskInfo `json:"tasks"`
 }

@@ -195,6 +195,7 @@ def describe(app, seconds):
             'timezone': str(app.timezone), 'enable_utc': bool(conf.enable_utc),
             'accept_content': sorted(conf.accept_content or ()),
         },
+        'changed': sorted({str(key).lower() for key in conf.without_defaults()}),
         'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if hidden_not(key)},
         'tasks': {name: task_options(task) for name, task in app.tasks.items()},
     }

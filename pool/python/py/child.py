@@ -220,7 +220,7 @@ class Child:
             else:
                 payload = kombu_loads(body, kind, encoding, accept=self.accept)
         except ContentDisallowed as exc:
-            raise Refused('disallowed', exc)
+            raise Refused('content_type_refused', exc)
         except MemoryError:
             raise
         except Exception as exc:
@@ -243,7 +243,7 @@ class Child:
         try:
             return name, request, args, kwargs, self.tasks[name]
         except KeyError as exc:
-            refused = Refused('unregistered', exc)
+            refused = Refused('unknown_task', exc)
             refused.request = request
             raise refused
 
