@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -146,18 +147,16 @@ func (d *DeadLetters) Get(ctx context.Context, id string) (DeadLetter, error) {
 	return l, nil
 }
 
+// countText finds the delivery count in a message. Inside a JSON string its quotes would have backslashes.
+var countText = regexp.MustCompile(`"` + celery.HeaderDeliveries + `":\s*\d+`)
+
 // Retry puts the message of a dead letter to the back of its queue, with its delivery count at 0.
 func (d *DeadLetters) Retry(ctx context.Context, id string) error {
 	l, err := d.Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	message := l.Message
-	if l.Deliveries > 0 {
-		if message, err = celery.Redelivered(message, 0); err != nil {
-			return fmt.Errorf("reset the delivery count of dead letter %s: %w", id, err)
-		}
-	}
+	message := countText.ReplaceAll(l.Message, []byte(`"`+celery.HeaderDeliveries+`": 0`))
 	n, err := d.client.Do(ctx, retryScript.args([]string{d.ring.dead(), d.ring.deadIndex(), l.Key}, id, message)...).Int()
 	if err != nil {
 		return fmt.Errorf("retry dead letter %s: %w", id, err)

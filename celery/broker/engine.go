@@ -113,10 +113,6 @@ func (e *engine) take() {
 	e.landings, in.landings = in.landings, e.landings[:0]
 	e.calls, in.calls = in.calls, e.calls[:0]
 	in.mu.Unlock()
-	for i, f := range e.calls {
-		f()
-		e.calls[i] = nil
-	}
 	for _, w := range e.works {
 		e.accept(w)
 	}
@@ -128,6 +124,10 @@ func (e *engine) take() {
 		e.landed(l)
 	}
 	clear(e.landings)
+	for _, f := range e.calls { // after the rest: what was handed in before a Close is no longer put back by it
+		f()
+	}
+	clear(e.calls)
 	e.report()
 }
 

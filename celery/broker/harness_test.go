@@ -147,3 +147,9 @@ func closeBroker(t testing.TB, b *Broker) {
 		t.Fatal(err)
 	}
 }
+
+// claimKeysOf is claimKeys for use beside the test's goroutine.
+func claimKeysOf(c *redis.Client) []string {
+	keys, _ := c.Keys(context.Background(), "*agensium:claim:*").Result()
+	return keys
+}

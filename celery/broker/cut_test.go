@@ -1,0 +1,138 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/celerytest"
+)
+
+// The scenario does everything that the broker can do with a message. It is run once to count the requests, then once for each place
+// where a connection can be cut: before a request reaches Redis, before its reply comes back, and after that.
+//
+// None of the cuts makes a second delivery unavoidable: a claim is found in its key, and all else is done by whoever finds the message there.
+func TestEveryCut(t *testing.T) {
+	r := celerytest.StartRedis(t, "--databases", "1024")
+	requests := runScenario(t, r, 0, 0, 0)
+	t.Logf("the scenario takes %d requests", requests)
+	stride := 1
+	if testing.Short() {
+		stride = 7
+	}
+	db := 0
+	for _, when := range []celerytest.When{celerytest.BeforeRequest, celerytest.BeforeReply, celerytest.AfterReply} {
+		for n := 1; n <= requests+5; n += stride { // the loops run side by side: their number varies a little
+			db++
+			db := db
+			t.Run(fmt.Sprintf("%s %d", when, n), func(t *testing.T) {
+				t.Parallel()
+				runScenario(t, r, db, n, when)
+			})
+		}
+	}
+}
+
+func runScenario(t *testing.T, r *celerytest.Redis, db, cut int, when celerytest.When) int {
+	c := r.Client(db)
+	p := celerytest.StartProxy(t, r.Addr())
+	push(t, c, "celery", "ack", "requeue", "park", "put back", "bury", "keep")
+	bury(t, c, "gone", "celery", message("recovered", 0))
+	leaveUnacked(t, c, "left", time.Now().Add(-2*time.Hour))
+	if cut > 0 {
+		p.CutAt(cut, when)
+	}
+	b := start(t, p.URL(db), func(o *Options) { o.Quarantine = 50 * time.Millisecond })
+
+	settle := func(d *celery.Delivery, times int) *Finished {
+		f := acked(d)
+		if times > 1 {
+			return f
+		}
+		switch idOf(d.Raw) {
+		case "requeue":
+			f.Settlement = Settlement{Action: Requeue}
+		case "park":
+			f.Settlement = Settlement{Action: Park, Until: time.Now().Add(20 * time.Millisecond)}
+		case "put back":
+			f.Settlement = Settlement{Action: PutBack}
+		case "bury":
+			f.Settlement.Action, f.Settlement.Dead = Bury, &DeadLetter{Cause: "signal"}
+		case "keep":
+			if err := b.Store(bounded(t), []celery.Result{{Key: "started", Document: []byte("x")}}); err != nil {
+				t.Fatal(err)
+			}
+		case "recovered":
+			f.Settlement.CheckSuccess = true
+		}
+		return f
+	}
+	want := map[string]int{"ack": 1, "requeue": 2, "park": 2, "put back": 2, "bury": 1, "keep": 1, "recovered": 1, "left": 1}
+	total := 0
+	for _, n := range want {
+		total += n
+	}
+	seen := map[string]int{}
+	var done *Finished
+	for range total {
+		d := next(t, b, done)
+		id := idOf(d.Raw)
+		seen[id]++
+		done = settle(d, seen[id])
+	}
+	if err := b.Settle(bounded(t), *done); err != nil {
+		t.Fatal(err)
+	}
+	closeBroker(t, b)
+
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("deliveries (-want +got):\n%s", diff)
+	}
+	for _, id := range slices.Sorted(maps.Keys(want)) {
+		if c.Exists(bounded(t), "celery-task-meta-"+id).Val() != 1 {
+			t.Errorf("no result of %q", id)
+		}
+	}
+	if keys := claimKeys(t, c); len(keys) != 0 {
+		t.Errorf("claim keys left: %q", keys)
+	}
+	for _, key := range []string{"celery", "unacked", "unacked_index", "agensium:parked"} {
+		if c.Exists(bounded(t), key).Val() != 0 {
+			t.Errorf("something is left in %s", key)
+		}
+	}
+	if n := c.HLen(bounded(t), "agensium:dead").Val(); n != 1 {
+		t.Errorf("%d dead letters", n)
+	}
+	return len(p.Requests())
+}
+
+// bury makes a node that died with a message in its hands.
+func bury(t testing.TB, c *redis.Client, incarnation, list string, raw string) {
+	t.Helper()
+	entry, _ := json.Marshal(node{Node: "w@dead", Host: "elsewhere", Tickets: 8, Keys: []string{list}})
+	if err := c.HSet(bounded(t), "agensium:nodes", incarnation, entry).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.LPush(bounded(t), "agensium:claim:"+incarnation+":7:"+list, raw).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leaveUnacked puts a message where a stock worker keeps what it was given at that time.
+func leaveUnacked(t testing.TB, c *redis.Client, id string, at time.Time) {
+	t.Helper()
+	if err := c.HSet(bounded(t), "unacked", "tag-"+id, "["+message(id, 0)+`, "", "celery"]`).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ZAdd(bounded(t), "unacked_index", redis.Z{Score: float64(at.Unix()), Member: "tag-" + id}).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
