@@ -44,7 +44,7 @@ func runScenario(t *testing.T, r *celerytest.Redis, db, cut int, when celerytest
 	c := r.Client(db)
 	p := celerytest.StartProxy(t, r.Addr())
 	push(t, c, "celery", "ack", "requeue", "park", "put back", "bury", "keep")
-	bury(t, c, "gone", "celery", message("recovered", 0))
+	bury(t, c, "gone", 7, "celery", message("recovered", 0))
 	leaveUnacked(t, c, "left", time.Now().Add(-2*time.Hour))
 	if cut > 0 {
 		p.CutAt(cut, when)
@@ -115,13 +115,13 @@ func runScenario(t *testing.T, r *celerytest.Redis, db, cut int, when celerytest
 }
 
 // bury makes a node that died with a message in its hands.
-func bury(t testing.TB, c *redis.Client, incarnation, list string, raw string) {
+func bury(t testing.TB, c *redis.Client, incarnation string, ticket int, list, raw string) {
 	t.Helper()
 	entry, _ := json.Marshal(node{Node: "w@dead", Host: "elsewhere", Tickets: 8, Keys: []string{list}})
 	if err := c.HSet(bounded(t), "agensium:nodes", incarnation, entry).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.LPush(bounded(t), "agensium:claim:"+incarnation+":7:"+list, raw).Err(); err != nil {
+	if err := c.LPush(bounded(t), fmt.Sprintf("agensium:claim:%s:%d:%s", incarnation, ticket, list), raw).Err(); err != nil {
 		t.Fatal(err)
 	}
 }

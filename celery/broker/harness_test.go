@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,9 @@ func start(t testing.TB, url string, edit ...func(*Options)) *Broker {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(context.Background()) }()
+	for !b.started.Load() {
+		runtime.Gosched()
+	}
 	t.Cleanup(func() {
 		b.crash()
 		if err := <-ended; err != nil {
@@ -152,4 +156,10 @@ func closeBroker(t testing.TB, b *Broker) {
 func claimKeysOf(c *redis.Client) []string {
 	keys, _ := c.Keys(context.Background(), "*agensium:claim:*").Result()
 	return keys
+}
+
+func deadID(raw []byte) string {
+	var l DeadLetter
+	_ = json.Unmarshal(raw, &l)
+	return l.TaskID
 }

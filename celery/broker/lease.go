@@ -73,7 +73,7 @@ func (l *lease) begin(id string, file *lockFile, sent time.Time, ttl time.Durati
 	old := l.file
 	l.incarnation, l.since, l.ttl, l.lost, l.file = id, sent, ttl, false, file
 	l.mu.Unlock()
-	old.release()
+	old.abandon() // what is left under the old name is recovered, by us as by anyone
 	l.poke()
 }
 
@@ -205,10 +205,16 @@ func (l *lease) lock(id string) *lockFile {
 	return f
 }
 
-func (l *lease) unlock() {
+// unlock lets the lock go. If something of ours may be left in Redis the file stays: it tells the next process on this host
+// that we are dead.
+func (l *lease) unlock(clean bool) {
 	l.mu.Lock()
 	f := l.file
 	l.file = nil
 	l.mu.Unlock()
-	f.release()
+	if clean {
+		f.release()
+	} else {
+		f.abandon()
+	}
 }

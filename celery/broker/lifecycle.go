@@ -225,10 +225,11 @@ func (e *engine) close() {
 
 // leave says goodbye. While a key is in doubt the registry keeps our entry, so that somebody looks at it later.
 func (e *engine) leave(life context.Context) {
-	defer e.b.lease.unlock()
 	if e.incarnation == "" || life.Err() != nil {
+		e.b.lease.unlock(false)
 		return
 	}
+	defer e.b.lease.unlock(true)
 	e.batch.do(purposeLease, "DEL", e.ring.lease(e.incarnation))
 	if len(e.doubts) == 0 {
 		e.batch.do(purposeRegistry, "HDEL", e.ring.nodes(), e.incarnation)

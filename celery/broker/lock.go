@@ -45,6 +45,13 @@ func (l *lockFile) release() {
 	_ = l.f.Close()
 }
 
+// abandon lets the lock go and leaves the file.
+func (l *lockFile) abandon() {
+	if l != nil {
+		_ = l.f.Close()
+	}
+}
+
 // ownerDead tells whether the process that held the lock of an incarnation is known to be dead. No file means: not known.
 func ownerDead(path string) bool {
 	l, err := lockAt(path, 0)

@@ -32,14 +32,46 @@ type line struct {
 	client *redis.Client
 	mu     sync.Mutex
 	conn   net.Conn
+	id     int64 // of the connection, as Redis numbers them; 0: not known
 	cancel context.CancelFunc
 	retry  backoff // the engine's
 }
 
 func (l *line) dialed(c net.Conn) {
 	l.mu.Lock()
-	l.conn = c
+	l.conn, l.id = c, 0
 	l.mu.Unlock()
+}
+
+// identify learns the connection's id, which it needs to be unblocked by. Redis may not tell.
+func (l *line) identify(ctx context.Context) int64 {
+	l.mu.Lock()
+	id := l.id
+	l.mu.Unlock()
+	if id != 0 {
+		return id
+	}
+	id, err := l.client.ClientID(ctx).Result()
+	if err != nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.id = id
+	return id
+}
+
+// unblock lets Redis end the command under way as if its time were over: then its reply says what became of it, and nothing is in
+// doubt. It reports whether Redis did.
+func (l *line) unblock(ctx context.Context, by *redis.Client) bool {
+	l.mu.Lock()
+	id := l.id
+	l.mu.Unlock()
+	if id == 0 {
+		return false
+	}
+	n, err := by.ClientUnblock(ctx, id).Result()
+	return err == nil && n == 1
 }
 
 // cut ends the command under way, wherever it is: dialing, being sent, or waiting.
@@ -128,17 +160,29 @@ func (e *engine) block(k *queueKey) {
 	name := t.name(e.ring, e.incarnation, k)
 	e.b.loops.Go(func() {
 		defer cancel()
+		w.line.identify(ctx)
 		cmd := w.line.client.BLMove(ctx, k.list, name, "RIGHT", "LEFT", e.b.opt.BlockTimeout)
 		raw, err := cmd.Bytes()
 		e.b.inbox.land(landing{w, raw, err})
 	})
 }
 
+// cut ends a wait. If Redis cannot be asked to end it, its connection is closed, and what it did is in doubt.
 func (e *engine) cut(w *wait) {
-	if !w.cut {
-		w.cut = true
-		w.line.cut()
+	if w.cut {
+		return
 	}
+	w.cut = true
+	if !e.up {
+		w.line.cut()
+		return
+	}
+	e.tally.commands.add(purposeWait, 1)
+	e.b.loops.Go(func() {
+		if !w.line.unblock(e.b.life, e.b.aux) {
+			w.line.cut()
+		}
+	})
 }
 
 // landed takes in how a wait ended.
