@@ -66,15 +66,15 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Exit tells how the process ended. To be called after Done.
 func (p *Process) Exit() Exit { return p.exit }
 
-// Kill kills the process, its group and its descendants, and waits until the process is gone, for at most a
-// few seconds: one that hangs in the kernel cannot be waited for.
+// Kill kills the process and its group, not descendants that lead groups of their own, and waits until the process is
+// gone, for at most a few seconds: one that hangs in the kernel cannot be waited for.
 func (p *Process) Kill() {
 	select {
 	case <-p.done:
 		return
 	default:
 	}
-	KillTree(p.PID())
+	_ = KillGroup(p.PID())
 	select {
 	case <-p.done:
 	case <-time.After(5 * time.Second):

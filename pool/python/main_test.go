@@ -2,7 +2,9 @@ package python
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -148,5 +150,44 @@ func taskOf(t testing.TB, raw []byte) *celery.Task {
 
 // patience is how long a test waits for what must happen.
 const patience = time.Minute
+
+// start starts an application and closes it at the end of the test.
+func start(t testing.TB, o Options) *Application {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if o.Node == "" {
+		o.Node = "celery@test"
+	}
+	app, err := Start(ctx, o)
+	if err != nil {
+		var failed *StartError
+		if errors.As(err, &failed) {
+			t.Log(strings.Join(failed.Notes(), "\n"))
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := app.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return app
+}
+
+// child1 starts a child for slot 1 and closes it at the end of the test.
+func child1(t testing.TB, app *Application) *Child {
+	t.Helper()
+	executor, err := app.Start(context.Background(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := executor.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return executor.(*Child)
+}
 
 func jobOf(task *celery.Task) pool.Job { return pool.Job{Task: task} }

@@ -29,6 +29,7 @@ RESULT = struct.Struct('>II')        # length of key and document
 REPR = 1                             # flag of RUN: the repr of the return value is asked for
 STATES = {states.SUCCESS: 1, states.FAILURE: 2, states.RETRY: 3, states.REVOKED: 4, 'IGNORED': 5, 'REJECTED': 6}
 HOOKS = ('on_success', 'on_failure', 'on_retry', 'after_return')
+REDELIVERED = None if fast.NAIVE else False  # what self.request.delivery_info says of a first delivery
 RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
 
 
@@ -190,7 +191,7 @@ class Child:
             return self.done(tag, 'REJECTED', began, extras={'exc': repr(exc), 'requeue': bool(exc.requeue)})
         except BaseException as exc:
             return self.broken(tag, began, request, exc)
-        if info is None and not hasattr(result, 'traceback'):
+        if info is None and not isinstance(result, trace.ExceptionInfo):
             self.done(tag, states.SUCCESS, began, seconds, {'repr': text} if flags & REPR and text else None)
         else:
             self.unsuccessful(tag, began, task, request, result, info)
@@ -238,7 +239,7 @@ class Child:
             headers, properties=properties, reply_to=properties.get('reply_to'),
             correlation_id=properties.get('correlation_id'), hostname=self.node,
             delivery_info={'exchange': info.get('exchange'), 'routing_key': info.get('routing_key'),
-                           'priority': properties.get('priority'), 'redelivered': info.get('redelivered', False)},
+                           'priority': properties.get('priority'), 'redelivered': info.get('redelivered', REDELIVERED)},
             args=args, kwargs=kwargs, is_eager=False, **embed or {})
         try:
             return name, request, args, kwargs, self.tasks[name]

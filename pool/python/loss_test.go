@@ -1,0 +1,307 @@
+package python
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/child"
+)
+
+// whole starts testdata/apps/whole.py on the latest release, without any Redis.
+func whole(t *testing.T, change func(*Options)) (*Application, *client) {
+	t.Helper()
+	python := interpreter(t, latest)
+	o := Options{Interpreter: python, App: "whole", Dir: "testdata/apps", Store: discard}
+	if change != nil {
+		change(&o)
+	}
+	return start(t, o), startClient(t, python, "testdata/apps", "whole")
+}
+
+func TestLossSaysHowTheChildDied(t *testing.T) {
+	app, client := whole(t, nil)
+	for name, test := range map[string]struct {
+		expression string
+		cause      celery.LossCause
+		detail     string
+	}{
+		"killed":      {`die.delay(9)`, celery.LossSignal, "Worker exited prematurely: signal 9 (SIGKILL) Job: "},
+		"segfault":    {`die.delay(11)`, celery.LossSignal, "Worker exited prematurely: signal 11 (SIGSEGV) Job: "},
+		"sys.exit":    {`leave.delay(3)`, celery.LossExited, "Worker exited prematurely: exitcode 3 Job: "},
+		"sys.exit 0":  {`leave.delay(0)`, celery.LossExited, "Worker exited prematurely: exitcode 0 Job: "},
+		"sys.exit by": {`leave.delay("a message")`, celery.LossExited, "Worker exited prematurely: exitcode 1 Job: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			executor := child1(t, app)
+			out, err := executor.Execute(context.Background(), jobOf(client.one(t, test.expression)))
+			if !errors.Is(err, ErrGone) || out.State != celery.Lost || out.Loss == nil {
+				t.Fatalf("%+v %v", out, err)
+			}
+			if out.Loss.Cause != test.cause || !strings.HasPrefix(out.Loss.Detail, test.detail) || out.Loss.Memory == 0 {
+				t.Errorf("%+v", *out.Loss)
+			}
+			again, err := executor.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`)))
+			if !errors.Is(err, ErrGone) || again.State != "" {
+				t.Errorf("a dead child says of a task that it was not given: %+v %v", again, err)
+			}
+		})
+	}
+}
+
+func TestSoftLimitIsRaisedInTheTask(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	job := jobOf(client.one(t, `soft.delay()`))
+	job.Soft, job.Hard = 50*time.Millisecond, time.Minute
+	out, err := executor.Execute(context.Background(), job)
+	if err != nil || out.State != celery.Success || !strings.Contains(string(out.Results[0].Document), `"soft"`) {
+		t.Fatalf("caught: %+v %v", out, err)
+	}
+	job.Task = client.one(t, `soft_uncaught.delay()`)
+	out, err = executor.Execute(context.Background(), job)
+	if err != nil || out.State != celery.Failure || !strings.Contains(out.Exception, "SoftTimeLimitExceeded") {
+		t.Fatalf("uncaught: %+v %v", out, err)
+	}
+	job.Task = client.one(t, `add.delay(1, 2)`)
+	for range 50 { // a signal that comes late is not for the next task
+		executor.softLimit(0, job)
+		if out, err = executor.Execute(context.Background(), job); err != nil || out.State != celery.Success {
+			t.Fatalf("next: %+v %v", out, err)
+		}
+	}
+}
+
+func TestLateSoftLimitDoesNotHitTheNextTask(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	job := jobOf(client.one(t, `soft_uncaught.delay(0.0005)`))
+	job.Soft = 700 * time.Microsecond
+	next := jobOf(client.one(t, `add.delay(1, 2)`))
+	for i := range 300 {
+		if _, err := executor.Execute(context.Background(), job); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := executor.Execute(context.Background(), next); err != nil || out.State != celery.Success {
+			t.Fatalf("%d: %+v %v", i, out, err)
+		}
+	}
+}
+
+func TestHardLimitKillsTheChild(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	job := jobOf(client.one(t, `soft_uncaught.delay()`))
+	job.Hard = 50 * time.Millisecond
+	out, err := executor.Execute(context.Background(), job)
+	if !errors.Is(err, ErrGone) || out.State != celery.Lost || out.Loss.Cause != celery.LossHardLimit || out.Loss.Limit != job.Hard {
+		t.Fatalf("%+v %v", out.Loss, err)
+	}
+	if child.Alive(executor.PID()) {
+		t.Error("the child lives")
+	}
+}
+
+type terminated struct{ error }
+
+func (terminated) LossCause() celery.LossCause { return celery.LossTerminated }
+
+func TestCancelledContextKillsTheChild(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	time.AfterFunc(50*time.Millisecond, func() { cancel(terminated{errors.New("revoked")}) })
+	out, err := executor.Execute(ctx, jobOf(client.one(t, `soft_uncaught.delay()`)))
+	if !errors.Is(err, ErrGone) || out.Loss == nil || out.Loss.Cause != celery.LossTerminated {
+		t.Fatalf("%+v %v", out.Loss, err)
+	}
+}
+
+func TestZygoteDeathLetsChildrenFinish(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	zygote := app.PID()
+	ended := make(chan error, 1)
+	go func() {
+		out, err := executor.Execute(context.Background(), jobOf(client.one(t, `soft_uncaught.delay(0.5)`)))
+		if err == nil && out.State != celery.Success {
+			err = errors.New(string(out.State))
+		}
+		ended <- err
+	}()
+	if err := syscall.Kill(zygote, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	other := child1(t, app)
+	if app.PID() == zygote || app.PID() == 0 {
+		t.Error("no new zygote")
+	}
+	if out, err := other.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.Success {
+		t.Fatalf("child of the new zygote: %+v %v", out, err)
+	}
+	out, err := executor.Execute(context.Background(), jobOf(client.one(t, `die.delay(9)`)))
+	if !errors.Is(err, ErrGone) || out.Loss.Signal != 9 {
+		t.Fatalf("status of an orphan: %+v %v", out.Loss, err)
+	}
+}
+
+func TestSignalsAreSent(t *testing.T) {
+	app, client := whole(t, nil)
+	app.Ready()
+	executor := child1(t, app)
+	out, err := executor.Execute(context.Background(), jobOf(client.one(t, `signals_heard.delay()`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `["import_modules", "celeryd_init", "worker_init", "celeryd_after_setup", "worker_process_init"]`
+	if doc := string(out.Results[0].Document); !strings.Contains(doc, want) {
+		t.Error(doc)
+	}
+	app.ShuttingDown("SIGTERM", "Warm", 0)
+}
+
+func TestChildIgnoresTermAndInt(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		if err := syscall.Kill(executor.PID(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Kill(app.PID(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := executor.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.Success {
+		t.Fatalf("%+v %v", out, err)
+	}
+	child1(t, app)
+}
+
+func TestSpawnedChildren(t *testing.T) {
+	app, client := whole(t, func(o *Options) { o.Mode = Spawn })
+	executor := child1(t, app)
+	if out, err := executor.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.Success {
+		t.Fatalf("%+v %v", out, err)
+	}
+	out, err := executor.Execute(context.Background(), jobOf(client.one(t, `die.delay(9)`)))
+	if !errors.Is(err, ErrGone) || out.Loss == nil || out.Loss.Signal != 9 {
+		t.Fatalf("%+v %v", out.Loss, err)
+	}
+}
+
+func TestVerdictsAreRecorded(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	for name, test := range map[string]struct {
+		expression string
+		verdict    celery.Verdict
+		documents  []string
+	}{
+		"worker lost": {`chain(add.s(1, 2), add.s(3)).apply_async()`, celery.Verdict{State: celery.Failure, Type: "WorkerLostError",
+			Module: "billiard.exceptions", Args: []any{"Worker exited prematurely: signal 9 (SIGKILL) Job: 12."}, CallBack: true},
+			[]string{`"exc_message": ["Worker exited prematurely: signal 9 (SIGKILL) Job: 12."], "exc_module": "billiard.exceptions"`,
+				`"exc_type": "WorkerLostError"`}},
+		"hard limit": {`add.delay(1, 2)`, celery.Verdict{State: celery.Failure, Type: "TimeLimitExceeded",
+			Module: "billiard.exceptions", Args: []any{30}, CallBack: true}, []string{`"exc_type": "TimeLimitExceeded", "exc_message": [30]`}},
+		"expired": {`add.delay(1, 2)`, celery.Verdict{State: celery.Revoked, Type: "TaskRevokedError",
+			Module: "celery.exceptions", Args: []any{"expired"}}, []string{`"status": "REVOKED"`}},
+		"unregistered": {`app.send_task("nobody.knows")`, celery.Verdict{State: celery.Failure, Type: "NotRegistered",
+			Module: "celery.exceptions", Args: []any{"nobody.knows"}}, []string{`"exc_type": "NotRegistered", "exc_message": ["nobody.knows"]`}},
+		"ignored result": {`ignored.delay()`, celery.Verdict{State: celery.Revoked, Args: []any{"revoked"}, Type: "TaskRevokedError"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := jobOf(client.send(t, test.expression)[0].task)
+			job.Verdict = &test.verdict
+			out, err := executor.Execute(context.Background(), job)
+			if err != nil || out.State != test.verdict.State {
+				t.Fatalf("%+v %v", out, err)
+			}
+			if test.documents != nil && len(out.Results) == 0 || test.documents == nil && len(out.Results) > 0 {
+				t.Fatalf("results: %s", out.Results)
+			}
+			for i, part := range test.documents {
+				if doc := string(out.Results[min(i, len(out.Results)-1)].Document); !strings.Contains(doc, part) {
+					t.Errorf("%s lacks %s", doc, part)
+				}
+			}
+			if name == "worker lost" && len(out.Results) != 2 {
+				t.Errorf("the rest of the chain has no result: %s", out.Results)
+			}
+		})
+	}
+}
+
+func TestMessagesThatCannotBeRun(t *testing.T) {
+	app, client := whole(t, func(o *Options) { o.Conf = map[string]any{"accept_content": []string{"json"}} })
+	executor := child1(t, app)
+	good := client.one(t, `add.delay(1, 2)`)
+	bad := func(old, new string) *celery.Task {
+		return taskOf(t, []byte(strings.Replace(string(good.Raw), old, new, 1)))
+	}
+	for name, test := range map[string]struct {
+		task *celery.Task
+		why  string
+	}{
+		"disallowed":     {client.one(t, `add.apply_async((1, 2), serializer="pickle")`), "disallowed"},
+		"not JSON":       {bad(`"body": "`, `"body": "e", "was": "`), "undecodable"},
+		"not compressed": {bad(`"lang": "py"`, `"lang": "py", "compression": "application/x-gzip"`), "undecodable"},
+		"not a triple":   {bad(`"body": "`, `"body": "e30=", "was": "`), "undecodable"},
+		"unregistered":   {client.one(t, `app.send_task("nobody.knows")`), "unregistered"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := executor.Execute(context.Background(), jobOf(test.task))
+			if err != nil || out.State != celery.Failure || out.Refused != test.why || len(out.Results) != 1 {
+				t.Fatalf("%+v %v", out, err)
+			}
+		})
+	}
+}
+
+func TestLinesBecomeRecords(t *testing.T) {
+	var printed lockedBuffer
+	python := interpreter(t, latest)
+	app := start(t, Options{Interpreter: python, App: "whole", Dir: "testdata/apps", Store: discard,
+		Log: hclog.New(&hclog.LoggerOptions{Output: &printed, JSONFormat: true})})
+	client := startClient(t, python, "testdata/apps", "whole")
+	executor := child1(t, app)
+	task := client.one(t, `say.delay("hello there")`)
+	if _, err := executor.Execute(context.Background(), jobOf(task)); err != nil {
+		t.Fatal(err)
+	}
+	if err := executor.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if log := printed.String(); !strings.Contains(log, `"hello there","id":"`+task.ID+`"`) && !(strings.Contains(log, "hello there") && strings.Contains(log, task.ID)) {
+		t.Error(log)
+	}
+}
+
+// superviseUntilKilled is what a copy of the test binary does that a test kills.
+func superviseUntilKilled() int {
+	app, err := Start(context.Background(), Options{Interpreter: os.Getenv(supervisorEnv), App: "whole", Dir: "testdata/apps", Node: "celery@test"})
+	if err != nil {
+		return 1
+	}
+	executor, err := app.Start(context.Background(), 0)
+	if err != nil {
+		return 1
+	}
+	raw, err := os.ReadFile(os.Getenv(supervisorEnv + "_TASK"))
+	if err != nil {
+		return 1
+	}
+	println(app.PID(), executor.(*Child).PID())
+	_, _ = executor.Execute(context.Background(), pool.Job{Task: &celery.Task{ID: "id", Raw: raw}})
+	return 0
+}
