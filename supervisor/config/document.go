@@ -43,11 +43,39 @@ func parse(doc Document) (*document, Problems) {
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return nil, Problems{{File: d.name, Line: badByte(text), Message: "is not text in UTF-8"}}
 	}
+	if line := tooDeep(text); line > 0 {
+		return nil, Problems{{File: d.name, Line: line, Message: fmt.Sprintf("is nested deeper than %d levels", maxDepth)}}
+	}
 	if _, err := toml.Decode(text, &d.tree); err != nil {
 		return nil, Problems{syntaxProblem(d.name, err)}
 	}
 	d.lines = locate(text)
 	return d, nil
+}
+
+// maxDepth bounds what the TOML library, whose cost grows with the square of it, is asked to read.
+const maxDepth = 100
+
+// tooDeep is the first line with too many open brackets, or with a name of too many parts; 0 if there is none. It need not be exact.
+func tooDeep(text string) int {
+	open, dots, line := 0, 0, 1
+	for _, c := range []byte(text) {
+		switch c {
+		case '[', '{':
+			open++
+		case ']', '}':
+			open = max(0, open-1)
+		case '.':
+			dots++
+		case '\n':
+			line++
+			dots = 0
+		}
+		if open > maxDepth || dots > 5*maxDepth {
+			return line
+		}
+	}
+	return 0
 }
 
 // badByte is the line of the first byte that is not text.

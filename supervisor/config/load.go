@@ -37,6 +37,14 @@ type Loaded struct {
 	in   Input
 }
 
+// Files are those that a change of which may change what Load gives: the TOML file, or where one would be found, and .env.
+func (l *Loaded) Files() [2]string {
+	if l.Path != "" {
+		return [2]string{l.Path, l.Dotenv}
+	}
+	return [2]string{filepath.Join(l.in.Dir, fileName), l.Dotenv}
+}
+
 const fileName = "agensium.toml"
 
 // Load reads and checks the settings. Its error is of type [Problems] and holds all that is wrong.
