@@ -44,22 +44,21 @@ type Broker struct {
 	VisibilityTimeout time.Duration `toml:"visibility_timeout" default:"1h" range:"1s," effect:"restart"` // of what stock workers left in unacked
 	MaxBlocked        int           `toml:"max_blocked" default:"8" range:"1,1000" effect:"restart"`
 	BlockTimeout      time.Duration `toml:"block_timeout" default:"4m50s" range:"1s,1h" effect:"restart"`
-	ConnectTimeout    time.Duration `toml:"connect_timeout" default:"5s" range:"100ms,5m" effect:"restart"`
-	SocketTimeout     time.Duration `toml:"socket_timeout" default:"10s" range:"100ms,5m" effect:"restart"`
+	RestInterval      time.Duration `toml:"rest_interval" default:"5s" range:"100ms,10m" effect:"restart"` // between looks at keys beyond MaxBlocked
+	ConnectTimeout    time.Duration `toml:"connect_timeout" default:"10s" range:"100ms,5m" effect:"restart"`
+	SocketTimeout     time.Duration `toml:"socket_timeout" default:"30s" range:"100ms,5m" effect:"restart"`
 	StallTimeout      time.Duration `toml:"stall_timeout" default:"1m" range:"10s,1h" effect:"live"`
 	MaxConnections    int           `toml:"max_connections" range:"0,100000" effect:"live"` // 0: no budget
 	Metered           bool          `toml:"metered" effect:"live"`
 }
 
-// Lease is the cadence of what keeps claims and finds those of the dead.
+// Lease is the cadence of what keeps claims and finds those of the dead. Leases are renewed at a third of their time.
 type Lease struct {
-	TTL               time.Duration `toml:"ttl" default:"30s" range:"2s,10m"` // while claims are held
-	Renew             time.Duration `toml:"renew" default:"10s" range:"500ms,5m"`
-	IdleTTL           time.Duration `toml:"idle_ttl" default:"15m" range:"2s,24h"`
-	IdleRenew         time.Duration `toml:"idle_renew" default:"5m" range:"500ms,12h"`
-	Recover           time.Duration `toml:"recover" default:"5m" range:"1s,24h"`
-	RecoverWithPeers  time.Duration `toml:"recover_with_peers" default:"30s" range:"1s,24h"`
-	RestoreFromCelery time.Duration `toml:"restore_from_celery" default:"5m" range:"10s,24h"`
+	TTL           time.Duration `toml:"ttl" default:"30s" range:"3s,10m"`                   // while claims are held
+	IdleTTL       time.Duration `toml:"idle_ttl" default:"15m" range:"3s,24h"`              // while only waiting
+	Look          time.Duration `toml:"look_every" default:"5m" range:"1s,24h"`             // for the dead, due tasks of others, and what stock Celery left
+	LookWithPeers time.Duration `toml:"look_every_with_peers" default:"30s" range:"1s,24h"` // for the dead only
+	Quarantine    time.Duration `toml:"quarantine" default:"2m" range:"1s,1h"`              // a command of a cut connection may still take effect
 }
 
 // Results says where results go.
@@ -93,18 +92,18 @@ type Pool struct {
 // Scaling says how the number of executors follows the work, up to Pool.Concurrency.
 type Scaling struct {
 	Min         int                     `toml:"min" default:"1" range:"0,10000"`
-	SLO         time.Duration           `toml:"slo" default:"30s" range:"10ms,24h"` // a waiting task should have begun after this
-	Window      time.Duration           `toml:"window" default:"1m" range:"1s,24h"`
-	ZeroAfter   time.Duration           `toml:"zero_after" default:"5m" range:"1s,"` // counts only with Min 0
-	MemoryLimit Size                    `toml:"memory_limit"`                        // of everything; 0: what cgroup and machine allow
+	SLO         time.Duration           `toml:"slo" default:"30s" range:"0,24h"` // how long a task may wait; 0: not at all
+	Window      time.Duration           `toml:"window" range:"0,24h"`            // 0: follows from how long a start takes
+	ZeroAfter   time.Duration           `toml:"zero_after" default:"5m" `        // counts only with Min 0; 0: never
+	MemoryLimit Size                    `toml:"memory_limit"`                    // of everything; 0: what cgroup and machine allow
 	Fleet       bool                    `toml:"fleet" default:"true"`
 	Queues      map[string]QueueScaling `toml:"queues"`
 }
 
 // QueueScaling is the share of one queue.
 type QueueScaling struct {
-	Min    int     `toml:"min" range:"0,10000"`
-	Weight float64 `toml:"weight" default:"1" range:"0.01,1000"`
+	Min    int `toml:"min" range:"0,10000"`
+	Weight int `toml:"weight" default:"1" range:"1,1000"`
 }
 
 // Tasks are the settings of tasks that have none of their own; as with Celery what a task declares itself is stronger,
@@ -139,7 +138,7 @@ type Drain struct {
 
 // DeadLetters bounds what is kept of tasks that were given up.
 type DeadLetters struct {
-	Max    int           `toml:"max" default:"10000" range:"0,10000000"` // 0: none are kept
+	Max    int           `toml:"max" default:"10000" range:"1,10000000"`
 	MaxAge time.Duration `toml:"max_age" default:"30d" range:"1s,"`
 }
 
@@ -182,7 +181,7 @@ type Command struct {
 	MaxOutput     Size              `toml:"max_output" default:"1MiB" range:"1B,512MiB"`
 	RetryOn       []int             `toml:"retry_on" range:"1,255"`
 	RetryAfter    time.Duration     `toml:"retry_after" default:"3m"`
-	MaxRetries    int               `toml:"max_retries" default:"3" range:"0,"`
+	MaxRetries    int               `toml:"max_retries" default:"3"` // negative: without end
 	IgnoreResult  bool              `toml:"ignore_result"`
 	AcksLate      *bool             `toml:"acks_late"`
 	TimeLimit     *time.Duration    `toml:"time_limit"`

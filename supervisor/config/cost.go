@@ -18,15 +18,18 @@ func (c *Config) IdleCosts() []Cost {
 		}
 		return Cost{what, key, int((time.Duration(times)*month + d/2) / d)}
 	}
-	keys := min(len(c.Consumed())*len(c.Broker.PrioritySteps), c.Broker.MaxBlocked)
+	keys := len(c.Consumed()) * len(c.Broker.PrioritySteps)
 	if !c.Broker.Consume {
 		keys = 0
 	}
+	rest := max(0, keys-c.Broker.MaxBlocked)
 	costs := []Cost{
-		every("wait for messages", "broker.block_timeout", keys, c.Broker.BlockTimeout),
-		every("renew the lease", "lease.idle_renew", 1, c.Lease.IdleRenew),
-		every("look for dead nodes", "lease.recover", 1, c.Lease.Recover),
-		every("look for what stock Celery left", "lease.restore_from_celery", 1, c.Lease.RestoreFromCelery),
+		every("wait for messages", "broker.block_timeout", keys-rest, c.Broker.BlockTimeout),
+		every("renew the lease", "lease.idle_ttl", 3, c.Lease.IdleTTL),
+		every("look for what the dead left", "lease.look_every", 3, c.Lease.Look),
+	}
+	if rest > 0 {
+		costs = append(costs, every("look at further queues", "broker.rest_interval", rest, c.Broker.RestInterval))
 	}
 	if c.Events.Enabled {
 		costs = append(costs, every("heartbeat events", "events.heartbeat", 1, c.Events.Heartbeat))

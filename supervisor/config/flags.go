@@ -153,9 +153,10 @@ func (b *builder) flagAutoscale(f *Flags) {
 		b.flagProblem("--autoscale", "and --concurrency give two different maxima", "leave --concurrency out")
 		return
 	}
-	b.cfg.Pool.Concurrency, b.cfg.Scaling.Min = most, least
+	b.cfg.Pool.Concurrency, b.cfg.Scaling.Min, b.cfg.Scaling.SLO = most, least, 0 // Celery's rule: a slot for each task that waits
 	b.set("pool.concurrency", Origin{Kind: FromFlag, Name: "--autoscale"})
 	b.set("scaling.min", Origin{Kind: FromFlag, Name: "--autoscale"})
+	b.set("scaling.slo", Origin{Kind: FromFlag, Name: "--autoscale"})
 }
 
 func (b *builder) flagRest(f *Flags) {

@@ -19,7 +19,7 @@ func TestFlags(t *testing.T) {
 	want.Python.App, want.Python.Include, want.Python.Start = "proj.celery_app:app", []string{"m"}, "spawn"
 	want.Python.Environment = map[string]string{"CELERY_LOADER": "my.loader"}
 	want.Broker.URL, want.Node, want.Broker.Queues, want.Broker.Exclude = "redis://f", "w1@%h", []string{"a", "b"}, []string{"b"}
-	want.Log.Level, want.Pool.Concurrency, want.Scaling.Min = "warn", 10, 3
+	want.Log.Level, want.Pool.Concurrency, want.Scaling.Min, want.Scaling.SLO = "warn", 10, 3, 0
 	want.Pool.MaxTasksPerChild, want.Pool.MaxMemoryPerChild = 100, 200000<<10
 	want.Tasks.TimeLimit, want.Tasks.SoftTimeLimit = 2500*time.Millisecond, time.Second
 	want.Events = Events{Enabled: true, Heartbeat: 5 * time.Second}

@@ -65,12 +65,6 @@ func (b *builder) relateTimes() {
 	if c.Drain.Margin > 0 && c.Drain.Margin >= c.Drain.Timeout {
 		b.wrong("drain.margin", fmt.Sprintf("is %s, not less than drain.timeout = %s", FormatDuration(c.Drain.Margin), FormatDuration(c.Drain.Timeout)), "drain.timeout")
 	}
-	if c.Lease.TTL < 2*c.Lease.Renew {
-		b.wrong("lease.ttl", fmt.Sprintf("is %s, less than twice lease.renew = %s: one late renewal would lose all claims", FormatDuration(c.Lease.TTL), FormatDuration(c.Lease.Renew)), "lease.renew")
-	}
-	if c.Lease.IdleTTL < 2*c.Lease.IdleRenew {
-		b.wrong("lease.idle_ttl", fmt.Sprintf("is %s, less than twice lease.idle_renew = %s", FormatDuration(c.Lease.IdleTTL), FormatDuration(c.Lease.IdleRenew)), "lease.idle_renew")
-	}
 	if c.Lease.IdleTTL < c.Lease.TTL {
 		b.wrong("lease.idle_ttl", fmt.Sprintf("is %s, less than lease.ttl = %s", FormatDuration(c.Lease.IdleTTL), FormatDuration(c.Lease.TTL)), "lease.ttl")
 	}
@@ -163,6 +157,8 @@ func (d *decoder) checkCommand(where string, c Command, earlier []Command) {
 		message = "has no task: the name of the task that it runs"
 	case len(c.Run) == 0 || c.Run[0] == "":
 		message = `has no run: the program and its arguments, such as ["convert", "{arg0}"]`
+	case strings.Contains(c.Run[0], "{"):
+		message = "lets an argument of the task choose the program"
 	case slices.ContainsFunc(earlier, func(e Command) bool { return e.Task == c.Task }):
 		message = "is there twice"
 	case c.SoftTimeLimit != nil && c.TimeLimit != nil && *c.SoftTimeLimit >= *c.TimeLimit && *c.TimeLimit > 0:
@@ -209,7 +205,7 @@ func (b *builder) wrong(name, message string, related ...string) {
 	case FromFile:
 		p.File, p.Line = o.Name, o.Line
 	case FromRedis:
-		p.File = o.String()
+		p.File, p.Line = o.String(), o.Line
 	case FromFlag:
 		p.File, p.Key, p.Message = commandLine, o.Name, name+" "+message
 	default:
