@@ -147,7 +147,7 @@ func TestEventsOfATask(t *testing.T) {
 
 // TestRecordedEvents compares the keys and types of our events with those of a real worker, and the envelopes.
 func TestRecordedEvents(t *testing.T) {
-	type recorded struct {
+	type message struct {
 		Channel string
 		Raw     string
 		Body    json.RawMessage `json:"body_decoded"`
@@ -186,7 +186,9 @@ func TestRecordedEvents(t *testing.T) {
 	for _, version := range []string{"5.6.2", "5.2.6"} {
 		seen := 0
 		for _, name := range []string{"worker_lifecycle_events", "events_batched"} {
-			for _, e := range fixture[struct{ Events []recorded }](t, version, name).Events {
+			var messages []message
+			celerytest.Load(t, version, name).Member("events", &messages)
+			for _, e := range messages {
 				if !strings.HasPrefix(e.Channel, "/0.celeryev/") {
 					continue
 				}

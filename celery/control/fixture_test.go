@@ -3,8 +3,6 @@ package control
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,20 +27,15 @@ type recordedReply struct {
 	Body map[string]json.RawMessage `json:"body_decoded"`
 }
 
-func fixture[T any](t testing.TB, version, name string) T {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "testdata", version, name+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var value T
-	if err := json.Unmarshal(text, &value); err != nil {
-		t.Fatal(err)
-	}
-	return value
-}
-
 type session struct{ Exchanges []exchange }
+
+func recorded(t testing.TB, version, name string) (s session) {
+	t.Helper()
+	if !celerytest.Load(t, version, name).Member("exchanges", &s.Exchanges) {
+		t.Fatalf("%s/%s has no exchanges", version, name)
+	}
+	return s
+}
 
 // answer is what one of the nodes answered to a command.
 func (s session) answer(t testing.TB, command, node string, value any) {
@@ -64,7 +57,7 @@ func (s session) answer(t testing.TB, command, node string, value any) {
 func TestRecordedSession(t *testing.T) {
 	for _, version := range []string{"5.6.2", "5.2.6"} {
 		t.Run(version, func(t *testing.T) {
-			s := fixture[session](t, version, "pidbox")
+			s := recorded(t, version, "pidbox")
 			r := celerytest.StartRedis(t)
 			w1, w2 := recordedNode(t, s), &fakeNode{}
 			w2.tasks = w1.tasks
@@ -87,7 +80,7 @@ func TestRecordedSessionWithAutoscale(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			r := celerytest.StartRedis(t)
 			startControl(t, testOptions(t, "w3@fixturehost", r.URL(0), (&fakeNode{autoscaled: true}).node()))
-			replay(t, r, version, fixture[session](t, version, "pidbox_autoscale"))
+			replay(t, r, version, recorded(t, version, "pidbox_autoscale"))
 		})
 	}
 }

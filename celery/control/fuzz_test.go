@@ -12,7 +12,7 @@ import (
 // FuzzRequest has any message decoded, its audience found and its command run against a node without areas and one
 // with all of them: each gives an answer that can be encoded, or an error.
 func FuzzRequest(f *testing.F) {
-	for _, e := range fixture[session](f, "5.6.2", "pidbox").Exchanges {
+	for _, e := range recorded(f, "5.6.2", "pidbox").Exchanges {
 		for _, r := range e.Requests {
 			f.Add([]byte(r.Raw))
 		}

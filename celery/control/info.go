@@ -68,10 +68,10 @@ func (r Request) info(node string, safe bool) requestInfo {
 // arguments takes the arguments out of a JSON body: [args, kwargs, embed] in protocol 2, an object in protocol 1. What is
 // not JSON in Go's sense (NaN) or too large is left to the repr.
 func arguments(t *celery.Task) (args, kwargs json.RawMessage, ok bool) {
-	if t.ContentType != "application/json" {
+	if t.ContentType != "application/json" || len(t.Raw) > 2*maxArguments { // base64 adds a third
 		return nil, nil, false
 	}
-	_, _, body, err := open(t.Raw)
+	body, err := celery.Body(t.Raw)
 	if err != nil || len(body) > maxArguments {
 		return nil, nil, false
 	}

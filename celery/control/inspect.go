@@ -98,11 +98,7 @@ func listActive(_ context.Context, c *commands, args Arguments) (any, error) {
 	if c.of.Requests == nil {
 		return nil, missing("active")
 	}
-	var safe bool
-	if err := arg(args, "safe", &safe); err != nil {
-		return nil, err
-	}
-	return infos(c.of.Requests.Active(), c.node, safe), nil
+	return infos(c.of.Requests.Active(), c.node, truthy(args["safe"])), nil
 }
 
 func listReserved(_ context.Context, c *commands, _ Arguments) (any, error) {
@@ -178,11 +174,7 @@ func listRegistered(ctx context.Context, c *commands, args Arguments) (any, erro
 		return nil, missing("registered")
 	}
 	var items []any
-	var builtins bool
 	if err := arg(args, "taskinfoitems", &items); err != nil {
-		return nil, err
-	}
-	if err := arg(args, "builtins", &builtins); err != nil {
 		return nil, err
 	}
 	attributes := []string{"exchange", "routing_key", "rate_limit"}
@@ -198,7 +190,7 @@ func listRegistered(ctx context.Context, c *commands, args Arguments) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	lines := []string{}
+	lines, builtins := []string{}, truthy(args["builtins"])
 	for _, t := range tasks {
 		if builtins || !strings.HasPrefix(t.Name, "celery.") {
 			lines = append(lines, t.line(attributes))
@@ -219,11 +211,7 @@ func showConf(ctx context.Context, c *commands, args Arguments) (any, error) {
 	if c.of.Settings == nil {
 		return nil, missing("conf")
 	}
-	var withDefaults bool
-	if err := arg(args, "with_defaults", &withDefaults); err != nil {
-		return nil, err
-	}
-	return c.of.Settings.Conf(ctx, withDefaults)
+	return c.of.Settings.Conf(ctx, truthy(args["with_defaults"]))
 }
 
 func report(ctx context.Context, c *commands, _ Arguments) (any, error) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery/redisconn"
 )
 
 const (
@@ -99,7 +101,8 @@ func (l *listener) run(ctx context.Context) {
 		}
 		if lost.IsZero() {
 			lost = time.Now()
-			l.log.Warn("control connection lost", "error", err, "next", "reconnect")
+			c := redisconn.Classify(err)
+			l.log.Warn("control connection lost", "error", err, "condition", c.Name, "hint", c.Hint, "next", "reconnect")
 		} else {
 			l.log.Debug("control connection still lost", "error", err, "next", wait)
 		}

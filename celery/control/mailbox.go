@@ -153,8 +153,11 @@ func (m *mailbox) reply(ctx context.Context, r *request, value any) error {
 		return fmt.Errorf("reply to exchange %.80q: not %q", r.replyTo.Exchange, m.names.replyExchange())
 	}
 	body, err := json.Marshal(map[string]any{m.node: value})
-	if err != nil {
-		return fmt.Errorf("encode reply: %w", err)
+	if err != nil { // what a Node gave us is not JSON; the client should not wait in vain
+		m.log.Error("control reply cannot be encoded", "method", r.method, "error", err, "next", "answer with the error")
+		if body, err = json.Marshal(map[string]any{m.node: failed(errorText(err))}); err != nil {
+			return fmt.Errorf("encode reply: %w", err)
+		}
 	}
 	headers := struct {
 		Ticket json.RawMessage `json:"ticket"`

@@ -19,17 +19,13 @@ func revoke(ctx context.Context, c *commands, args Arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var end bool
-	if err := arg(args, "terminate", &end); err != nil {
-		return nil, err
-	}
 	c.revoked.Revoke(ctx, ids)
 	if c.of.Revoker != nil {
 		if err := c.of.Revoker.Revoked(ctx, ids); err != nil {
 			c.log.Warn("results of revoked tasks not recorded", "tasks", len(ids), "error", err, "next", "when they are met")
 		}
 	}
-	if !end {
+	if !truthy(args["terminate"]) {
 		c.log.Info("tasks flagged as revoked", "tasks", len(ids), "ids", some(ids))
 		return done("tasks " + quoteSet(ids) + " flagged as revoked"), nil
 	}
@@ -69,16 +65,12 @@ func revokeStamped(ctx context.Context, c *commands, args Arguments) (any, error
 	if err != nil {
 		return nil, err
 	}
-	var end bool
-	if err := arg(args, "terminate", &end); err != nil {
-		return nil, err
-	}
 	headers, err := stampArguments(args["headers"])
 	if err != nil {
 		return nil, err
 	}
 	c.revoked.RevokeStamps(ctx, headers)
-	if !end {
+	if !truthy(args["terminate"]) {
 		return done("headers " + pyValue(headers) + " flagged as revoked, but not terminated"), nil
 	}
 	if c.of.Requests == nil {
@@ -147,6 +139,9 @@ func rateLimit(_ context.Context, c *commands, args Arguments) (any, error) {
 	perSecond, err := ParseRate(text)
 	if err != nil {
 		return nil, err
+	}
+	if perSecond == 0 {
+		text = ""
 	}
 	if err := c.of.Limits.RateLimit(task, text, perSecond); err != nil {
 		return nil, err

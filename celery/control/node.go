@@ -60,7 +60,8 @@ type Revoker interface {
 
 // Limits changes limits of a task by name, until the node ends. ErrUnknownTask if there is none of the name.
 type Limits interface {
-	// RateLimit sets how many a second may begin on this node; 0 means no limit. The text is what was asked for: "10/m".
+	// RateLimit sets how many a second may begin on this node. The text is what was asked for: "10/m"; empty, and 0,
+	// means no limit.
 	RateLimit(task, text string, perSecond float64) error
 	// TimeLimits sets both time limits; 0 means none.
 	TimeLimits(task string, soft, hard time.Duration) error

@@ -156,3 +156,27 @@ func TestNoticesAreCheckedBeforeUse(t *testing.T) {
 		t.Errorf("an entry of the future: %s", at)
 	}
 }
+
+func TestStampsOfARecordedMessage(t *testing.T) {
+	f := celerytest.Load(t, "5.6.2", "stamped")
+	task, err := celery.Decode(f.Messages[0].Raw, time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRevoked(0, 0, Names{}, &link{closed: true}, hclog.NewNullLogger())
+	if by, revoked := r.Task(task); revoked {
+		t.Fatalf("revoked by %s before anybody did", by)
+	}
+	for header, values := range stampValues(task.Stamps) {
+		var value any
+		if err := json.Unmarshal([]byte(values[0]), &value); err != nil {
+			t.Fatal(err)
+		}
+		r.RevokeStamps(t.Context(), map[string]any{header: []any{"other", value}})
+		if by, revoked := r.Task(task); !revoked || by != header+"="+values[0] {
+			t.Errorf("revoked %t by %q after a revocation of %s=%s", revoked, by, header, values[0])
+		}
+		return
+	}
+	t.Fatal("the message has no stamps")
+}
