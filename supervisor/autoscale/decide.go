@@ -56,7 +56,8 @@ func Decide(policy Policy, state State, sample Sample, now time.Time) (State, De
 	highest := state.peaks.add(state.elapsed, policy.window(sample.StartTime), d.Wish)
 
 	floor := max(policy.Min, reserved(sample.Queues), temporary.Floor)
-	want := max(highest, floor)
+	steady := min(state.target, Share(state.terms.steady(), sample.Self, sample.Peers))
+	want := max(highest, floor, steady)
 	asleep := policy.ZeroAfter > 0 && state.quiet >= policy.ZeroAfter
 	switch {
 	case floor > 0:
@@ -72,7 +73,7 @@ func Decide(policy Policy, state State, sample Sample, now time.Time) (State, De
 		d.Bound = held.bound
 	}
 	d.Target = target
-	d.Reason = words{policy: policy, sample: sample, terms: state.terms, highest: highest, floor: floor,
+	d.Reason = words{policy: policy, sample: sample, terms: state.terms, highest: highest, steady: steady, floor: floor,
 		asleep: asleep && floor == 0, quiet: state.quiet, wish: d.Wish, fleet: d.Fleet, decision: d, held: held}.String()
 	d.NextCheck = state.nextCheck(policy, sample, d, floor)
 	state.target, state.next = d.Target, d.NextCheck

@@ -48,17 +48,17 @@ func TestDecide(t *testing.T) {
 			target: 6, reason: "target 6: 5 waiting + 1 busy for longer",
 		},
 		"short tasks share slots": {
-			policy: slo, sample: one(Queue{Due: 212, Service: 800 * time.Millisecond, Arrivals: 3.6, Busy: 1}, Slots{Busy: 1}),
-			target: 9, reason: "target 9: 212 waiting × 0.8 s ÷ 24 s + 2 to keep up",
+			policy: slo, sample: one(Queue{Due: 212, Service: 800 * time.Millisecond, Arrivals: 5, Busy: 1}, Slots{Busy: 1}),
+			target: 8, reason: "target 8: 212 waiting × 0.8 s ÷ 27 s + 2 to keep up",
 		},
 		"held by memory": {
 			policy: slo, sample: func() Sample {
-				s := one(Queue{Due: 212, Service: 800 * time.Millisecond, Arrivals: 3.6, Busy: 1}, Slots{Busy: 1})
+				s := one(Queue{Due: 212, Service: 800 * time.Millisecond, Arrivals: 5, Busy: 1}, Slots{Busy: 1})
 				s.Memory = memory
 				return s
 			}(),
 			target: 7, bound: BoundMemory,
-			reason: "target 7: 212 waiting × 0.8 s ÷ 24 s + 2 to keep up; held by memory: 3.1 GiB left ÷ 410 MiB",
+			reason: "target 7: 212 waiting × 0.8 s ÷ 27 s + 2 to keep up; held by memory: 3.1 GiB left ÷ 410 MiB",
 		},
 		"late messages get slots of their own": {
 			policy: slo, sample: one(Queue{Due: 3, Oldest: time.Minute, Service: 5 * time.Second}, Slots{Idle: 1}),
@@ -67,7 +67,7 @@ func TestDecide(t *testing.T) {
 		"two queues": {
 			policy: slo, sample: Sample{Slots: Slots{Idle: 1}, Queues: []Queue{
 				{Name: "a", Due: 60, Service: 2 * time.Second}, {Name: "b", Due: 4, Service: time.Hour}}},
-			target: 9, reason: "target 9: 9 for 64 waiting in 2 queues",
+			target: 8, reason: "target 8: 8.4 for 64 waiting in 2 queues",
 		},
 		"held by the quota": {
 			policy: Range(16, 1), sample: func() Sample {

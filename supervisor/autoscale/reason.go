@@ -12,6 +12,7 @@ type words struct {
 	sample   Sample
 	terms    terms
 	highest  int
+	steady   int
 	floor    int
 	asleep   bool
 	quiet    time.Duration
@@ -45,6 +46,8 @@ func (w words) cause() string {
 		return "the queues could not be read, so the last wish stays"
 	case w.floor > w.highest:
 		return fmt.Sprintf("the minimum, %s", w.load())
+	case w.steady > w.highest:
+		return fmt.Sprintf("arrivals fill %s slots, now %d: %s", number(w.terms.load), w.wish, w.load())
 	case w.highest > w.wish:
 		return fmt.Sprintf("the highest wish of the last %s, now %d: %s", span(w.policy.window(w.sample.StartTime)), w.wish, w.load())
 	case w.sample.Slots.Owed > 0 && w.fleet < w.wish:

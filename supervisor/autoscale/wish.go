@@ -12,6 +12,7 @@ type terms struct {
 	service time.Duration // mean over what waits
 	left    time.Duration // least time left of the SLO
 	clear   float64       // slots to start what waits in time
+	load    float64       // slots that arrivals fill
 	keep    float64       // slots to keep up with arrivals
 	reserve float64       // slots for what may come while another slot starts
 	held    float64       // busy slots that will not be free in time
@@ -20,11 +21,11 @@ type terms struct {
 
 // margin is the part of the SLO that the wish reckons with; the rest is for what it cannot know: which messages are long, and
 // when the next sample comes.
-const margin = 0.8
+const margin = 0.9
 
-// behind is the part of the arrivals that the wish keeps up with. For the rest a queue builds up that waits about a quarter of the
-// SLO, and then keeps itself level: its length is a better measure of what is missing than any estimate of a rate.
-const behind = 0.7
+// behind is the part of the arrivals that the wish keeps up with. For the rest a queue builds up that waits about half of the SLO
+// and then keeps itself level: its length is a better measure of what is missing than any estimate of a rate.
+const behind = 0.5
 
 func usable(slo time.Duration) time.Duration { return time.Duration(margin * float64(slo)) }
 
@@ -37,7 +38,9 @@ func wishFor(policy Policy, sample Sample) terms {
 		f, left := need(policy.SLO, q, sample.StartTime)
 		t.clear += f * float64(q.Due)
 		rate := max(0, q.Arrivals)
-		t.keep += behind * rate * min(q.Service, max(usable(policy.SLO), sample.StartTime)).Seconds()
+		load := rate * min(q.Service, max(usable(policy.SLO), sample.StartTime)).Seconds()
+		t.load += load
+		t.keep += behind * load
 		t.reserve += f * math.Sqrt(rate*lead(sample.StartTime, left))
 		t.held += stay(left, q.Service) * float64(q.Busy)
 		if q.Due > 0 {
@@ -106,3 +109,8 @@ func lateness(slo, oldest time.Duration) float64 {
 	}
 	return oldest.Seconds() / usable(slo).Seconds()
 }
+
+// steady is the number of slots below which a queue would build up until there are more again. The target does not fall below it, so
+// that it stands still under a load that stands still. What is less than a
+// seventh of a slot may be the error of the estimate.
+func (t terms) steady() int { return int(min(math.Ceil(t.load-0.15), math.MaxInt32)) }

@@ -19,9 +19,10 @@ type ours struct {
 	claimed  int64
 	opt      Options
 
-	clock func(time.Duration) time.Time // what its clock shows
-	blind func(time.Duration) bool      // whether it cannot read the queues
-	tell  func(View, autoscale.Sample, autoscale.Decision)
+	clock      func(time.Duration) time.Time // what its clock shows
+	blind      func(time.Duration) bool      // whether it cannot read the queues
+	ignoreGain bool
+	tell       func(View, autoscale.Sample, autoscale.Decision)
 }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -62,8 +63,10 @@ func (o *ours) sample(v View, now time.Time) autoscale.Sample {
 		Slots:     autoscale.Slots{Idle: v.Idle, Busy: v.Busy, Starting: v.Starting},
 		StartTime: o.opt.Start,
 		CPU:       autoscale.CPU{Cores: 8},
-		Useful:    o.gain.Useful(),
 		Self:      fmt.Sprint("node", v.Node),
+	}
+	if !o.ignoreGain {
+		s.Useful = o.gain.Useful()
 	}
 	if o.opt.Limit > 0 {
 		s.Memory = autoscale.Memory{Limit: o.opt.Limit, Used: o.opt.Base + v.Private, Children: v.Private,

@@ -8,15 +8,21 @@ import (
 	"github.com/agensium/agensium/supervisor/autoscale"
 )
 
-// What every rule of the table is given.
-const (
-	tableMax   = 32
-	tableMin   = 1
-	tableSLO   = 30 * time.Second
-	tableStart = 100 * time.Millisecond
-)
+// TableOptions are what every rule is given.
+type TableOptions struct {
+	Seeds    []uint64
+	Min, Max int
+	SLO      time.Duration
+	Start    time.Duration // of an executor
+}
 
-// Row is one rule on one load: executor-hours over the oracle's, and the share of tasks that started within the SLO.
+// DefaultTable is the table of the README.
+func DefaultTable() TableOptions {
+	return TableOptions{Seeds: []uint64{1, 2, 3}, Min: 1, Max: 32, SLO: autoscale.DefaultSLO, Start: 100 * time.Millisecond}
+}
+
+// Row is one rule on one load, the mean over the seeds: executor-hours over the oracle's, and the share of tasks that started
+// within the SLO.
 type Row struct {
 	Load, Rule string
 	Hours      float64
@@ -24,35 +30,56 @@ type Row struct {
 	Front      bool // no other rule is at least as good in both and better in one
 }
 
-// Table plays every rule on every load.
-func Table(seed uint64) []Row {
-	opt := Options{Start: tableStart, Initial: tableMin}
-	slo := autoscale.Policy{Min: tableMin, Max: tableMax, SLO: tableSLO}
-	eager := autoscale.Range(tableMax, tableMin)
-	rules := []struct {
-		name string
-		make func() Rule
-	}{
+// contestant is a rule that starts afresh for each load.
+type contestant struct {
+	name  string
+	fresh func() Rule
+}
+
+func contestants(t TableOptions, opt Options) []contestant {
+	slo := autoscale.Policy{Min: t.Min, Max: t.Max, SLO: t.SLO}
+	return []contestant{
 		{"agensium", func() Rule { return newOurs(slo, opt) }},
-		{"agensium --autoscale", func() Rule { return newOurs(eager, opt) }},
-		{"Celery --autoscale", func() Rule { return &celeryRule{max: tableMax, min: tableMin} }},
-		{"KEDA list length", func() Rule { return &kedaRule{max: tableMax, min: tableMin} }},
-		{"step on latency", func() Rule { return &stepRule{max: tableMax, min: tableMin, size: tableMin, slo: tableSLO} }},
+		{"agensium --autoscale", func() Rule { return newOurs(autoscale.Range(t.Max, t.Min), opt) }},
+		{"Celery --autoscale", func() Rule { return &celeryRule{max: t.Max, min: t.Min} }},
+		{"KEDA list length", func() Rule { return &kedaRule{max: t.Max, min: t.Min} }},
+		{"±1 on latency", func() Rule { return &stepRule{max: t.Max, min: t.Min, size: t.Min, slo: t.SLO} }},
 		{"fixed 4", func() Rule { return fixedRule(4) }},
-		{"fixed 32", func() Rule { return fixedRule(tableMax) }},
+		{fmt.Sprint("fixed ", t.Max), func() Rule { return fixedRule(t.Max) }},
 	}
+}
+
+// Table plays every rule on every load.
+func Table(t TableOptions) []Row {
+	opt := Options{Start: t.Start, Initial: t.Min}
+	rules := contestants(t, opt)
 	var rows []Row
-	for _, load := range Loads(seed) {
-		first := len(rows)
-		oracle := Oracle(load, tableMin, tableMax)
-		rows = append(rows, Row{Load: load.Name, Rule: "oracle", Hours: 1, Share: oracle.share()})
-		for _, r := range rules {
-			result := Run(load, tableSLO, opt, r.make())
-			rows = append(rows, Row{Load: load.Name, Rule: r.name, Hours: result.Hours / oracle.Hours, Share: result.share()})
+	for _, seed := range t.Seeds {
+		for i, load := range Loads(seed) {
+			first := i * (len(rules) + 1)
+			if len(rows) == first {
+				rows = append(rows, Row{Load: load.Name, Rule: "oracle"})
+				for _, r := range rules {
+					rows = append(rows, Row{Load: load.Name, Rule: r.name})
+				}
+			}
+			oracle := Oracle(load, t)
+			rows[first].add(1, oracle.share(), len(t.Seeds))
+			for j, r := range rules {
+				result := Run(load, t.SLO, opt, r.fresh())
+				rows[first+1+j].add(result.Hours/oracle.Hours, result.share(), len(t.Seeds))
+			}
 		}
-		mark(rows[first+1:])
+	}
+	for first := 0; first < len(rows); first += len(rules) + 1 {
+		mark(rows[first+1 : first+1+len(rules)])
 	}
 	return rows
+}
+
+func (r *Row) add(hours, share float64, of int) {
+	r.Hours += hours / float64(of)
+	r.Share += share / float64(of)
 }
 
 func (r Result) share() float64 { return float64(r.InTime) / float64(max(1, r.Tasks)) }
@@ -72,20 +99,20 @@ func mark(rows []Row) {
 }
 
 // Oracle knows the future: an executor is there exactly while it runs a task. No schedule takes fewer hours than the work itself, or
-// than the minimum that is kept, whichever is more; none that has at most `most` executors starts more tasks in time than one
-// that always has them all.
-func Oracle(load Load, least, most int) Result {
-	result := Run(load, tableSLO, Options{Initial: most}, fixedRule(most))
+// than the minimum that is kept, whichever is more; and hardly any starts more tasks in time than one that always has the
+// maximum.
+func Oracle(load Load, t TableOptions) Result {
+	result := Run(load, t.SLO, Options{Initial: t.Max}, fixedRule(t.Max))
 	var work time.Duration
-	for _, t := range load.Tasks {
-		work += t.Service
+	for _, task := range load.Tasks {
+		work += task.Service
 	}
 	if load.Slowdown == nil {
 		result.Hours = result.Work // with the retries of an outage
 	} else {
 		result.Hours = work.Hours()
 	}
-	result.Hours = max(result.Hours, float64(least)*(load.Until+tail).Hours())
+	result.Hours = max(result.Hours, float64(t.Min)*(load.Until+tail).Hours())
 	return result
 }
 

@@ -67,6 +67,8 @@ type Result struct {
 	Most    int // slots at the highest
 	Changes int // targets that differed from the one before
 	Left    int // tasks that had not ended
+
+	Drained time.Duration // when the last task ended
 }
 
 type kind int
@@ -326,6 +328,7 @@ func (w *world) end(at int, s *slot) {
 		w.push(event{at: t.Arrive, kind: arrives, task: t})
 	}
 	s.state, s.task = ready, Task{}
+	w.result.Drained = w.now
 	w.retire(n) // a slot that is too many leaves before it takes another message
 	w.feed()
 }
