@@ -42,7 +42,7 @@ func memory(ctx context.Context, b *bench, c command) (figures, error) {
 	return figures{"pss_idle": float64(before) / 1e6, "pss_worked": float64(after) / 1e6, "processes": float64(n)}, err
 }
 
-// grow sends a task to a worker that may have eight children, whose children are all busy: how long until its result is there.
+// grow sends a task to a worker that may have eight children, when all that it has are busy: how long until the result is there.
 func grow(ctx context.Context, b *bench, c command) (figures, error) {
 	const most = 6
 	w, err := b.start(ctx, c, load{concurrency: 1, env: fat, options: []string{"--autoscale=8,1"}})
@@ -60,7 +60,7 @@ func grow(ctx context.Context, b *bench, c command) (figures, error) {
 	defer sub.Close()
 	var took []float64
 	for _, task := range tasks {
-		// One more of the children sleeps, the rest of the one that has just answered included.
+		// This occupies the child that is free: the first, later the one that has just answered.
 		if _, _, err := b.push(ctx, "bench.wait", 1, []any{120}); err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func grow(ctx context.Context, b *bench, c command) (figures, error) {
 
 // replace has a worker start a fresh child for each task.
 func replace(ctx context.Context, b *bench, c command) (figures, error) {
-	const tasks = 30
+	const tasks = 8 // Celery looks for ended children every few seconds
 	w, err := b.start(ctx, c, load{concurrency: 1, env: fat, options: []string{"--max-tasks-per-child=1"}})
 	defer func() { w.stop(20 * time.Second) }()
 	if err != nil {

@@ -132,6 +132,19 @@ func (s *server) connections(ctx context.Context) (float64, error) {
 	return float64(n), nil
 }
 
+// deserted returns when nobody but us is connected.
+func (s *server) deserted(ctx context.Context) error {
+	for {
+		n, err := s.connections(ctx)
+		if err != nil || n == 0 {
+			return err
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("wait for the last worker's %.0f connections to close: %w", n, err)
+		}
+	}
+}
+
 // ownCommands counts what goes through our client.
 type ownCommands struct {
 	mu    sync.Mutex

@@ -15,7 +15,6 @@ app.conf.update(
     accept_content=["json"],
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
 )
 
@@ -41,7 +40,7 @@ def noop():
 @app.task(name="bench.allocate")
 def allocate():
     """Makes and drops objects, as tasks do, so that the garbage collector has a reason to run."""
-    return len(json.dumps(json.loads(json.dumps(_rows(2)))))
+    return len(json.dumps(json.loads(json.dumps(_rows(0.1)))))
 
 
 @app.task(name="bench.wait")
@@ -49,7 +48,7 @@ def wait(seconds):
     time.sleep(seconds)
 
 
-@app.task(name="bench.stamp", acks_late=True, reject_on_worker_lost=True)
+@app.task(name="bench.stamp")
 def stamp(path):
     """Appends when and in which process it ran; the first to run then waits to be killed."""
     with open(path, "a") as file:
