@@ -31,6 +31,7 @@ run: build $(RUN_VENV)/.requirements ## the quickstart: embedded Redis, a Celery
 
 .PHONY: test
 test: needs ## all tests, race detector for the packages with goroutines of their own
+	@[ -n "$(RACE)" ] || echo 'test: no C compiler, so without the race detector' >&2
 	$(TEST) $(RACE) ./celery/... ./pool/... ./supervisor/...
 	$(TEST) ./cmd/... ./examples/...
 
