@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,22 @@ func (s *stopping) begin(why string) {
 func (s *stopping) now(why string) {
 	s.begin(why)
 	s.coldOnce.Do(func() { close(s.cold) })
+}
+
+// how describes the stop as Celery's worker_shutting_down signal does.
+func (s *stopping) how() (signal, how string, exitcode int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	signal, how = strings.TrimPrefix(s.why, "signal "), "Warm"
+	select {
+	case <-s.cold:
+		how = "Cold"
+	default:
+	}
+	if s.failure != nil {
+		exitcode = 1
+	}
+	return signal, how, exitcode
 }
 
 // fail begins a drain at whose end the process exits with err.

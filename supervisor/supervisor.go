@@ -118,7 +118,7 @@ func (s *Supervisor) serve() error {
 	if !s.o.Quiet {
 		s.banner(s.output)
 	}
-	return s.work(ctx, &loops)
+	return s.work(ctx)
 }
 
 // rest is what USE_CELERY=false asks for: stay up and consume nothing.
@@ -239,7 +239,7 @@ func (s *Supervisor) connect() error {
 		UnackedMutexKey: text(now.info.Settings.BrokerTransport["unacked_mutex_key"]),
 		ResultExpires:   c.Results.Expires, MaxBlocked: c.Broker.MaxBlocked, BlockTimeout: c.Broker.BlockTimeout,
 		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
-		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Recover, PeersEvery: c.Lease.RecoverWithPeers,
+		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Look, PeersEvery: c.Lease.LookWithPeers, Quarantine: c.Lease.Quarantine,
 		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
 	})
 	if err != nil {
@@ -262,7 +262,7 @@ func (s *Supervisor) connect() error {
 }
 
 // work runs tasks until a stop is asked for, and drains.
-func (s *Supervisor) work(ctx context.Context, loops *sync.WaitGroup) error {
+func (s *Supervisor) work(ctx context.Context) error {
 	c := s.current.Load().Config
 	s.source = newSource(s)
 	s.pool = pool.New(pool.Options{
@@ -270,13 +270,18 @@ func (s *Supervisor) work(ctx context.Context, loops *sync.WaitGroup) error {
 		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
 		Hooks:  pool.Hooks{Started: s.tally.childStarted, Closed: s.tally.childClosed},
 	})
+	ctx, cancel := context.WithCancel(ctx)
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer cancel()
 	serving := make(chan error, 1)
-	go func() { serving <- s.broker.Run(ctx) }()
+	go func() { serving <- s.broker.Run(context.Background()) }() // ends with sayGoodbye, whatever else ends
 	if s.control != nil {
 		s.listenForPeers(ctx)
 		loops.Go(func() { s.control.Run(ctx) })
 	}
 	s.pool.Resize(c.Pool.Concurrency)
+	s.app.Ready()
 	s.log.Info(s.node + " ready.")
 
 	var failure error
@@ -286,6 +291,7 @@ func (s *Supervisor) work(ctx context.Context, loops *sync.WaitGroup) error {
 	case <-s.stopping.warm:
 	}
 	why, asked := s.stopping.reason()
+	s.app.ShuttingDown(s.stopping.how())
 	s.drain(why)
 	return errors.Join(failure, asked, s.sayGoodbye())
 }

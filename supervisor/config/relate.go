@@ -14,6 +14,9 @@ import (
 // derive fills in what follows from other settings.
 func (b *builder) derive() {
 	c := b.cfg
+	if listen, ok := strings.CutPrefix(c.Broker.URL, Embedded+"://"); ok {
+		c.Broker.URL, c.Broker.EmbeddedListen = Embedded, listen
+	}
 	if c.Broker.URL == Embedded && b.origins["results.url"].Kind == FromDefault {
 		c.Results.URL = Embedded
 	}
@@ -22,7 +25,8 @@ func (b *builder) derive() {
 	}
 }
 
-// Embedded is the broker URL that starts a Redis of our own in this process, for a first try.
+// Embedded is the broker URL that starts a Redis of our own in this process, for a first try; embedded://host:port says
+// where it listens.
 const Embedded = "embedded"
 
 // relate checks settings that have to fit each other. What was asked for twice in contradiction is a problem; where one side

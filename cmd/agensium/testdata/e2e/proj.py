@@ -86,7 +86,7 @@ def retry(self, until):
     return self.request.retries
 
 
-@app.task(bind=True, autoretry_for=(ZeroDivisionError,), retry_backoff=0.01, retry_jitter=False, max_retries=2)
+@app.task(bind=True, autoretry_for=(ZeroDivisionError,), default_retry_delay=0.05, max_retries=2)
 def autoretry(self, until):
     if self.request.retries < until:
         1 / 0

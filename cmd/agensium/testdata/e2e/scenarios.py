@@ -17,7 +17,7 @@ import proj
 from proj import app
 
 store = redis.Redis.from_url(os.environ['TEST_BACKEND'])
-TIMEOUT = 30
+TIMEOUT = 15
 NEW = tuple(int(p) for p in celery_version.split('.')[:2]) >= (5, 3)
 
 
@@ -88,7 +88,7 @@ def scenarios():
     yield 'autoretry', lambda: outcome(p.autoretry.delay(1))
     yield 'autoretry exhausted', lambda: outcome(p.autoretry.delay(9))
     yield 'ignore', lambda: (lambda r: (outcome(p.add.delay(1, 1)), document(r))[1])(p.ignore.delay())
-    yield 'reject', lambda: (lambda r: (outcome(p.add.delay(1, 1)), document(r))[1])(p.reject.delay())
+    yield 'reject', lambda: (lambda r: (outcome(p.sleep.delay(0.5)), document(r))[1])(p.reject.delay())
     yield 'reject with requeue', lambda: outcome(p.reject_once.delay())
     yield 'ignore_result', lambda: (lambda r: (notes('silent', 1), outcome(p.add.delay(1, 1)), document(r))[2])(p.silent.delay())
     yield 'ignore_result by call', lambda: (lambda r: (outcome(p.sleep.delay(0.2)), document(r))[1])(p.add.apply_async((1, 1), ignore_result=True))
@@ -109,7 +109,7 @@ def scenarios():
     yield 'link_error new', lambda: (lambda r: (outcome(r), len(notes('errback_new', 1))))(p.fail.apply_async(('x',), link_error=p.errback_new.s()))
     yield 'link_error of a lost child', lambda: (lambda r: (outcome(r), len(notes('errback_old', 2))))(p.kill_self.apply_async(link_error=p.errback_old.s()))
     yield 'chain', lambda: outcome(chain(p.add.s(1, 1), p.add.s(2), p.add.s(3))())
-    yield 'chain that fails', lambda: outcome(chain(p.fail.s('x'), p.add.s(2), p.add.s(3))())
+    yield 'chain that fails', lambda: later(chain(p.fail.s('x'), p.add.s(2), p.add.s(3))(), 'FAILURE')
     yield 'chain with a hard limit', lambda: outcome(chain(p.hard.s(), p.add.s(2))())
     yield 'group', lambda: group(p.add.s(i, i) for i in range(5))().get(timeout=TIMEOUT)
     yield 'chord', lambda: outcome(chord([p.add.s(i, i) for i in range(5)])(p.total.s()))
