@@ -35,15 +35,17 @@ type Supervisor struct {
 	begun    time.Time
 	node     string
 
-	current  atomic.Pointer[settings]
-	embedded *embedded
-	app      *python.Application
-	broker   *broker.Broker
-	control  *control.Control
-	pool     *pool.Pool
-	source   *source
-	tally    tally
-	consumed consumed
+	current   atomic.Pointer[settings]
+	embedded  *embedded
+	app       *python.Application
+	broker    *broker.Broker
+	control   *control.Control
+	pool      *pool.Pool
+	source    *source
+	tally     tally
+	consumed  consumed
+	scaler    *scaler
+	estimates *estimates
 }
 
 // settings are a snapshot of everything that decides about tasks.
@@ -55,7 +57,7 @@ type settings struct {
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), output: o.Stderr}
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
 	if s.output == nil {
 		s.output = os.Stderr
 	}
@@ -268,7 +270,10 @@ func (s *Supervisor) work(ctx context.Context) error {
 	s.pool = pool.New(pool.Options{
 		Source: s.source, Factory: s.app, Log: s.log.Named("pool"), Grace: closeTimeout,
 		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
-		Hooks:  pool.Hooks{Started: s.tally.childStarted, Closed: s.tally.childClosed},
+		Hooks: pool.Hooks{
+			Started: func(_ int, took time.Duration) { s.tally.childStarted(); s.scaler.started(took) },
+			Closed:  func(_ int, reason pool.Reason) { s.tally.childClosed(reason); s.scaler.nudge() },
+		},
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
@@ -280,7 +285,8 @@ func (s *Supervisor) work(ctx context.Context) error {
 		s.listenForPeers(ctx)
 		loops.Go(func() { s.control.Run(ctx) })
 	}
-	s.pool.Resize(c.Pool.Concurrency)
+	s.scaler = newScaler(s)
+	loops.Go(func() { s.scaler.run(ctx) })
 	s.app.Ready()
 	s.log.Info(s.node + " ready.")
 

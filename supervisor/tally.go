@@ -4,7 +4,6 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/agensium/agensium/pool"
 )
@@ -22,9 +21,9 @@ type tally struct {
 
 func (t *tally) load() (active, processed int) { return int(t.active.Load()), int(t.processed.Load()) }
 
-func (t *tally) childStarted(int, time.Duration) { t.started.Add(1) }
+func (t *tally) childStarted() { t.started.Add(1) }
 
-func (t *tally) childClosed(int, pool.Reason) { t.closed.Add(1) }
+func (t *tally) childClosed(pool.Reason) { t.closed.Add(1) }
 
 // begin counts a task that begins to run.
 func (t *tally) begin(name string) {
