@@ -42,7 +42,8 @@ func memory(ctx context.Context, b *bench, c command) (figures, error) {
 	return figures{"pss_idle": float64(before) / 1e6, "pss_worked": float64(after) / 1e6, "processes": float64(n)}, err
 }
 
-// grow sends a task to a worker that may have eight children, when all that it has are busy: how long until the result is there.
+// grow keeps as many children busy as there are tasks that sleep, and sends one more task: how long until its result is there. A
+// worker that keeps a child in reserve need not start one; replace shows what a start takes.
 func grow(ctx context.Context, b *bench, c command) (figures, error) {
 	const most = 6
 	w, err := b.start(ctx, c, load{concurrency: 8, env: fat, options: []string{"--autoscale=8,1"}})
