@@ -78,6 +78,27 @@ func TestConnectionThatTheServerClosedIsNotUsed(t *testing.T) {
 	}
 }
 
+// The error of a dial comes as it is, each command dials anew, and the server is found as soon as it is back.
+func TestEachCommandDialsWhileTheServerIsGone(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	r.Stop()
+	target, err := Parse(r.URL(0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := target.Client(ClientOptions{})
+	defer c.Close()
+	for range 3 {
+		if err := c.Ping(t.Context()).Err(); err == nil || err.Error() != "dial tcp "+r.Addr()+": connect: connection refused" {
+			t.Fatal(err)
+		}
+	}
+	r.Start()
+	if err := c.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestUnixSocket(t *testing.T) {
 	r := celerytest.StartRedis(t, "--requirepass", "p")
 	c := client(t, "redis+socket://:p@"+r.Socket()+"?virtual_host=3", nil)

@@ -65,7 +65,7 @@ func (c *greeting) heard(p []byte, err error) error {
 		line, _, _ := bytes.Cut(p[1:], []byte("\r\n"))
 		c.first = bytes.Clone(line)
 	case len(p) > 1 && c.first == nil && (p[0] == 0x15 || p[0] == 0x16) && p[1] == 3:
-		return errSpeaksTLS
+		return &layer{errSpeaksTLS}
 	case len(p) > 0:
 		c.over, c.first = true, nil
 	}
@@ -73,11 +73,11 @@ func (c *greeting) heard(p []byte, err error) error {
 	case err == nil, c.over, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
 		return err
 	case c.first != nil:
-		return &RefusedError{Reply: strings.ToValidUTF8(string(c.first), "?"), Err: err}
+		return &layer{&RefusedError{Reply: strings.ToValidUTF8(string(c.first), "?"), Err: err}}
 	case c.secure:
-		return &HandshakeError{Addr: c.RemoteAddr().String(), Err: err}
+		return &layer{&HandshakeError{Addr: c.RemoteAddr().String(), Err: err}}
 	}
-	return fmt.Errorf("%w: %w", errHungUp, err)
+	return &layer{fmt.Errorf("%w: %w", errHungUp, err)}
 }
 
 // isAlert tells whether the error is what the other side of TLS said when it broke off.
