@@ -364,7 +364,7 @@ func (e *engine) undoubt(d *doubt) {
 
 // trouble waits before the next round. Until one is answered nothing is claimed.
 func (e *engine) trouble(life context.Context, err error) {
-	e.up = false
+	e.doubtLines(err)
 	e.tally.connected.Store(answered(err))
 	d := e.backoff.next()
 	if c, changed := e.tally.queues.set(err); changed {

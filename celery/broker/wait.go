@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -226,6 +227,18 @@ func (e *engine) landed(l landing) {
 
 // swift is the time within which a BLMOVE counts as not having waited: a few round trips.
 func (e *engine) swift() time.Duration { return max(3*e.round, 2*time.Millisecond) }
+
+// doubtLines makes the engine prove its connection before it claims again. If one call had no answer in time the other connections may be
+// as dead, and a BLMOVE would find out minutes later: they are cut.
+func (e *engine) doubtLines(err error) {
+	e.up = false
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		for w := range e.waits {
+			e.cut(w)
+		}
+	}
+}
 
 // ail lets a key rest whose wait was cut or refused, and makes the engine prove its own connection before it claims again.
 func (e *engine) ail(k *queueKey, err error, now time.Time) {
