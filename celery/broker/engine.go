@@ -201,10 +201,21 @@ func (e *engine) plan(n int) {
 	}
 }
 
+const mostAtOnce = 1024
+
+// planStep asks a key for one message at first, and for twice as many after each round in which all came: a few tasks on an idle node
+// shall not cost a miss for every slot that waits.
 func (e *engine) planStep(keys []*queueKey, n int) {
-	for n > 0 {
+	for planned := true; planned; {
+		planned = false
 		for _, k := range keys {
 			if k.state != tryMove {
+				continue
+			}
+			if k.asked == max(k.run, 1) {
+				if e.ring.order != OrderRoundRobin {
+					return // the others come after it
+				}
 				continue
 			}
 			t := e.ticket()
@@ -213,6 +224,8 @@ func (e *engine) planStep(keys []*queueKey, n int) {
 			}
 			cmd := e.batch.claim(k.list, t.name(e.ring, e.incarnation, k))
 			e.moves = append(e.moves, move{k, t, cmd})
+			k.asked++
+			planned = true
 			if n--; n == 0 {
 				return
 			}
@@ -262,6 +275,13 @@ func (e *engine) conclude(err error) (refusal error) {
 	for _, m := range e.moves {
 		note(e.moved(m, now))
 	}
+	for _, m := range e.moves {
+		k := m.key
+		if k.asked > 0 && k.state == tryMove && k.asked >= k.run {
+			k.run = min(2*max(k.run, 1), mostAtOnce)
+		}
+		k.asked = 0
+	}
 	clear(e.moves)
 	e.moves = e.moves[:0]
 	return refusal
@@ -278,7 +298,7 @@ func (e *engine) moved(m move, now time.Time) error {
 	case errors.Is(err, redis.Nil):
 		e.tickets.put(m.ticket)
 		if m.key.state == tryMove {
-			m.key.state = tryBlock
+			m.key.state, m.key.run = tryBlock, 0
 		}
 	case answered(err):
 		e.tickets.put(m.ticket)
