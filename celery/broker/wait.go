@@ -197,8 +197,8 @@ func (e *engine) landed(l landing) {
 		_ = k.line.client.Close()
 		k.line = nil
 	}
-	if w.epoch != e.epoch {
-		// Its claim key belongs to an incarnation that is over: what lies there is recovered as from any dead one.
+	if w.epoch != e.epoch || e.next != nil {
+		// Its claim key belongs to an incarnation that is over, or about to be: what lies there is recovered as from any dead one.
 		e.b.recovery.poke()
 		return
 	}
