@@ -185,15 +185,20 @@ func (e *Events) add(key, kind string, fields []field) {
 	}
 	e.waiting = append(e.waiting, event{key, body})
 	e.bytes += len(body)
-	for len(e.waiting) > maxEvents || e.bytes > maxEventBytes && len(e.waiting) > 1 {
-		e.bytes -= len(e.waiting[0].body)
-		e.waiting = e.waiting[1:]
-		e.dropped++
-	}
+	e.trim()
 	first := len(e.waiting) == 1 || len(e.waiting) == eventBatch
 	e.mu.Unlock()
 	if first {
 		e.wake()
+	}
+}
+
+// trim drops the oldest events that are too many. The caller holds mu.
+func (e *Events) trim() {
+	for len(e.waiting) > maxEvents || e.bytes > maxEventBytes && len(e.waiting) > 1 {
+		e.bytes -= len(e.waiting[0].body)
+		e.waiting = e.waiting[1:]
+		e.dropped++
 	}
 }
 
@@ -290,6 +295,7 @@ func (e *Events) flush(ctx context.Context) error {
 			e.bytes += len(one.body)
 		}
 		e.waiting = append(taken, e.waiting...)
+		e.trim()
 		e.mu.Unlock()
 	}
 	return err
