@@ -44,6 +44,7 @@ type Events struct {
 	encoder eventEncoder
 	on      atomic.Bool // task events, and with them heartbeats
 	changed chan struct{}
+	online  bool // heartbeats are sent; of begin and run alone
 
 	mu      sync.Mutex // guards what follows
 	waiting []event
@@ -202,31 +203,26 @@ func (e *Events) trim() {
 	}
 }
 
+// begin says hello if events are on. Called before run, and before anything else can send: hello comes first.
+func (e *Events) begin() {
+	if e.On() {
+		e.online = true
+		e.worker("worker-online")
+	}
+}
+
 // run sends events and heartbeats until ctx ends, then says goodbye.
 func (e *Events) run(ctx context.Context) {
 	heartbeats := time.NewTicker(e.options.Every)
 	defer heartbeats.Stop()
-	online := false
-	greet := func() {
-		if on := e.On(); on != online {
-			online = on
-			if on && e.options.Enabled {
-				e.worker("worker-online")
-			} else if on {
-				e.worker("worker-heartbeat")
-			}
-			heartbeats.Reset(e.options.Every)
-		}
-	}
-	greet()
 	for {
 		var beat <-chan time.Time
-		if online {
+		if e.online {
 			beat = heartbeats.C
 		}
 		select {
 		case <-ctx.Done():
-			if online {
+			if e.online {
 				e.worker("worker-offline")
 			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
@@ -238,7 +234,7 @@ func (e *Events) run(ctx context.Context) {
 		case <-beat:
 			e.worker("worker-heartbeat")
 		case <-e.changed:
-			greet()
+			e.switched(heartbeats)
 			if !e.full() && !wait(ctx, eventTick) {
 				continue
 			}
@@ -249,6 +245,16 @@ func (e *Events) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// switched begins or ends the heartbeats when events have been enabled or disabled remotely.
+func (e *Events) switched(heartbeats *time.Ticker) {
+	on := e.On()
+	if on && !e.online {
+		e.worker("worker-heartbeat")
+		heartbeats.Reset(e.options.Every)
+	}
+	e.online = on
 }
 
 // worker sends an event about the node (celery/worker/heartbeat.py).
