@@ -73,4 +73,5 @@ func (c *Control) Run(ctx context.Context) {
 	group.Go(func() { c.mailbox.run(ctx) })
 	group.Go(func() { c.Events.run(ctx) })
 	group.Wait()
+	c.mailbox.leave() // when nothing can put the node on the list again
 }
