@@ -33,8 +33,11 @@ func TestStockWorkerMingles(t *testing.T) {
 			if !strings.Contains(worker.Output(), "mingle: sync with 1 nodes") {
 				t.Error("the worker found nobody to mingle with")
 			}
-			answer := newClient(t, r).askFor("stock@host", "revoked")
-			if got := string(answer); got != `["id-1"]` && got != `["id-1"]`+"\n" {
+			k := newClient(t, r)
+			celerytest.Eventually(t, "the worker to listen as well", func() bool {
+				return k.redis.Publish(t.Context(), k.names.requests(), jsonMessage(t, `{"method":"ping"}`)).Val() == 2
+			})
+			if got := string(k.askFor("stock@host", "revoked")); got != `["id-1"]` {
 				t.Errorf("the worker knows as revoked: %s", got)
 			}
 		})
