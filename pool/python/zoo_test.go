@@ -179,6 +179,9 @@ func TestZooHardKillLeavesNoGrandchildren(t *testing.T) {
 		t.Fatalf("%+v", out)
 	}
 	line := z.lines.find("pids ")
+	if line == "" {
+		t.Fatalf("no pids among %q", z.lines.all)
+	}
 	var same, other int
 	if _, err := fmt.Sscanf(line[strings.Index(line, "pids "):], "pids %d %d", &same, &other); err != nil {
 		t.Fatalf("%q: %v", line, err)

@@ -95,9 +95,38 @@ def prepare(options):
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
     if not custom and app.conf.worker_redirect_stdouts:
         app.log.redirect_stdouts(app.conf.worker_redirect_stdouts_level)
+        print_by_line()
     Stage.doing = 'open the result backend'
     app.backend
     return app, worker
+
+
+def print_by_line():
+    """Where Celery sends to the log what is printed, has that go by the line and not by the write."""
+    from celery.utils.log import LoggingProxy
+
+    class Lines(LoggingProxy):
+        def __init__(self, stream, proxy):
+            super().__init__(proxy.logger, proxy.loglevel)
+            self.stream, self.rest = stream, ''
+
+        def write(self, data):
+            if not isinstance(data, str):
+                data = str(data)
+            *lines, self.rest = (self.rest + data).split('\n')
+            for line in lines:
+                super().write(line)
+            return len(data)
+
+        def flush(self):
+            if self.rest:
+                rest, self.rest = self.rest, ''
+                super().write(rest)
+
+        def fileno(self):
+            return self.stream.fileno()
+    if type(sys.stdout) is LoggingProxy:
+        sys.stdout, sys.stderr = Lines(sys.__stdout__, sys.stdout), Lines(sys.__stderr__, sys.stderr)
 
 
 def quiet_tracer():

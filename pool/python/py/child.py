@@ -21,7 +21,7 @@ from kombu.serialization import prepare_accept_content
 from kombu.serialization import registry as serializers
 from kombu.utils import json as kombu_json
 
-from _agensium import boot, capture, fast, wire
+from _agensium import application, boot, capture, fast, wire
 
 RUN = struct.Struct('>QBI')          # tag, flags, length of the JSON that follows; then the envelope
 DONE = struct.Struct('>QBBdQHI')     # tag, state, flags, seconds, highest rss, number of results, length of extras
@@ -83,6 +83,7 @@ class Child:
         app.log.setup(int(env.get('CELERY_LOG_LEVEL', 0) or 0), env.get('CELERY_LOG_FILE') or None,
                       bool(env.get('CELERY_LOG_REDIRECT', False)), str(env.get('CELERY_LOG_REDIRECT_LEVEL')),
                       hostname=self.node)
+        application.print_by_line()
         app.set_current()
         set_default_app(app)
         app.finalize()
@@ -264,6 +265,10 @@ class Child:
     # -- how it ended
 
     def done(self, tag, state, began, seconds=None, extras=None):
+        try:
+            sys.stdout.flush()  # half a line that the task printed is its own
+        except (AttributeError, OSError, ValueError):
+            pass  # the task did something to it
         results = self.capture.end() if self.capture is not None else ()
         self.tag = 0
         extras = json.dumps(extras, default=repr).encode('utf-8', 'backslashreplace') if extras else b''

@@ -1,5 +1,5 @@
 """Holds the interpreter in C, deaf to signals."""
-import re
+import itertools
 
 from celery import Celery
 
@@ -8,4 +8,4 @@ app = Celery('loops_in_c', broker='redis://127.0.0.1:1/0', backend='redis://127.
 
 @app.task
 def bad(*args):
-    re.match('(a+)+$', 'a' * 64 + 'b')
+    sum(itertools.repeat(0))
