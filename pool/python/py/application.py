@@ -68,7 +68,7 @@ def prepare(options):
     app = find(options)
     Stage.doing = 'apply the settings'
     for setting, value in (options.get('defaults') or {}).items():
-        if not app.conf.get(setting):
+        if not getattr(app.conf, setting, None):
             app.conf[setting] = value
     if options['conf']:
         app.conf.update(options['conf'])
@@ -193,7 +193,8 @@ def describe(app, seconds):
     redis = sys.modules.get('redis')
     warnings = []
     threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
-    if threads and '_agensium_lifeline' not in threads:
+    threads = [name for name in threads if name != 'agensium-lifeline']
+    if threads:
         warnings.append('threads run after the import of the application and do not exist in its children: %s; '
                         'start them in worker_process_init, or set python.start = "spawn"' % ', '.join(threads))
     for part in ('worker', 'consumer'):
@@ -225,13 +226,9 @@ def describe(app, seconds):
             'accept_content': sorted(conf.accept_content or ()),
         },
         'changed': sorted({str(key).lower() for key in conf.without_defaults()}),
-        'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if hidden_not(key)},
+        'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if key.islower()},
         'tasks': {name: task_options(task) for name, task in app.tasks.items()},
     }
-
-
-def hidden_not(key):
-    return key.islower() and key not in ('broker_read_url', 'broker_write_url')
 
 
 def prefix(backend):

@@ -60,6 +60,7 @@ class Child:
         self.tag = 0          # of the task that runs
         self.soft = 0         # tag of the last cancel frame
         self.busy = False     # the task's code runs: the signal handler may raise
+        self.early = False    # the signal came while it did not
         self.tracers = {}
         self.initialize(options)
         fast.custom_headers()
@@ -120,11 +121,15 @@ class Child:
     # -- soft limits
 
     def on_soft_limit(self, signum, frame):
-        if self.busy and os.getpid() == self.pid:
-            tag = self.channel.take_cancel()
-            if tag is not None:
-                self.soft = tag
-            self.raise_soft()
+        if os.getpid() != self.pid:
+            return
+        if not self.busy:
+            self.early = True
+            return
+        tag = self.channel.take_cancel()
+        if tag is not None:
+            self.soft = tag
+        self.raise_soft()
 
     def raise_soft(self):
         if self.soft and self.soft == self.tag:
@@ -181,6 +186,9 @@ class Child:
             self.repr.wanted = flags & REPR
             self.tag, self.busy = tag, True
             try:
+                if self.early:  # while a large message was read, say
+                    self.early = False
+                    self.on_soft_limit(None, None)
                 result, info, seconds, text = tracer(task_id, args, kwargs, request)
             finally:
                 self.busy = False

@@ -1,5 +1,6 @@
 """The process that imported the application once: describes it, forks children, tells how they ended."""
 import gc
+import json
 import os
 import select
 import signal
@@ -97,7 +98,7 @@ class Zygote:
         elif kind == wire.REAP:
             self.reap(*wire.PID.unpack(body))
         elif kind == wire.EVENT:
-            self.event(**__import__('json').loads(bytes(body)))
+            self.event(**json.loads(bytes(body)))
         elif kind == wire.QUIT:
             self.quit()
         else:
