@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 
-from _agensium import application, wire
+from _agensium import application, boot, wire
 
 
 def main(options, channel_fd, lifeline_fd):
@@ -18,6 +18,8 @@ def main(options, channel_fd, lifeline_fd):
     channel = wire.FileChannel(channel_fd)
     try:
         app, worker = application.prepare(options)
+        if gc.get_threshold() == boot.RARELY:  # else the application has its own ideas
+            gc.set_threshold(*options['collect'])
         if options['mode'] == 'child':
             from _agensium import child
             return child.main(channel_fd, app, options, options['slot'], options['slot'] + 1)
@@ -135,7 +137,7 @@ class Zygote:
 
     def become(self, slot, sock, lifeline, output):
         """Turns the fork into a child of its own: group, channel, lifeline, output, signals."""
-        from _agensium import boot, child
+        from _agensium import child
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
