@@ -103,6 +103,22 @@ func TestOverridesAndDefaults(t *testing.T) {
 	}
 }
 
+func TestOverridesReachNamespacedSettings(t *testing.T) {
+	for _, release := range releases {
+		t.Run(release, func(t *testing.T) {
+			app := start(t, Options{Interpreter: interpreter(t, release), App: "namespaced", Dir: "testdata/apps",
+				Conf:     map[string]any{"broker_url": "redis://z/0", "task_acks_late": true, "result_expires": 60},
+				Defaults: map[string]any{"result_backend": "redis://unused/0", "task_default_queue": "unused"}})
+			if s := app.Info().Settings; s.BrokerURL != "redis://z/0" || s.ResultBackend != "redis://a/1" || s.ResultExpires != 60 {
+				t.Errorf("%+v", s)
+			}
+			if !app.Info().Tasks["namespaced.task"].AcksLate {
+				t.Error("the task does not know")
+			}
+		})
+	}
+}
+
 func TestEarlySoftLimitCounts(t *testing.T) {
 	app, client := whole(t, nil)
 	executor := child1(t, app)

@@ -63,15 +63,24 @@ def find(options):
     return app
 
 
+def override(app, setting, value):
+    """Changes a setting, also where the application spells it with a namespace, which goes first before Celery 5.7."""
+    app.conf.update({setting: value})
+    prefix = getattr(app.conf, 'prefix', None)
+    if prefix and getattr(app.conf, setting) != value:
+        spelled = prefix + setting
+        app.conf.update({spelled.upper() if prefix.isupper() else spelled.lower(): value})
+
+
 def prepare(options):
     """Imports the application and does what the parent process does before it makes children."""
     app = find(options)
     Stage.doing = 'apply the settings'
     for setting, value in (options.get('defaults') or {}).items():
         if not getattr(app.conf, setting, None):
-            app.conf[setting] = value
-    if options['conf']:
-        app.conf.update(options['conf'])
+            override(app, setting, value)
+    for setting, value in options['conf'].items():
+        override(app, setting, value)
     worker = Worker(app, options)
     Stage.doing = 'import the task modules'
     for module in options.get('include') or ():
