@@ -19,7 +19,7 @@ import (
 // adopt makes what the files and the application say the settings of now.
 func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
 	effective := loaded.Resolve(appSettings(info))
-	now := &settings{Effective: effective, info: info, location: location(info)}
+	now := &settings{Effective: effective, info: info}
 	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
 	for name, task := range info.Tasks {
 		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)
@@ -148,13 +148,6 @@ func ints(v any) []int {
 		}
 	}
 	return all
-}
-
-func location(info python.Info) *time.Location {
-	if l, err := time.LoadLocation(info.Settings.Timezone); err == nil {
-		return l
-	}
-	return time.UTC
 }
 
 // targets returns where broker and results are. Results that are not on Redis are stored by Celery's own code in the children.

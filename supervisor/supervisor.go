@@ -51,9 +51,8 @@ type Supervisor struct {
 // settings are a snapshot of everything that decides about tasks.
 type settings struct {
 	*config.Effective
-	info     python.Info
-	location *time.Location
-	tasks    map[string]celery.TaskOptions
+	info  python.Info
+	tasks map[string]celery.TaskOptions
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
@@ -104,6 +103,10 @@ func (s *Supervisor) serve() error {
 	defer loops.Wait()
 	defer cancel() // before loops.Wait
 
+	if err := child.BecomeSubreaper(); err != nil {
+		s.log.Debug("orphans of children are not reaped", "error", err)
+	}
+	loops.Go(func() { child.ReapStrangers(ctx) })
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}
@@ -153,9 +156,6 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
 	if err != nil {
 		return &SetupError{Err: err}
-	}
-	if err := child.BecomeSubreaper(); err != nil {
-		s.log.Debug("become subreaper", "error", err)
 	}
 	set, fallback := s.o.Loaded.Overrides()
 	if s.embedded != nil {

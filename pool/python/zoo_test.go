@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +59,14 @@ func TestZooOfApplications(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestChildThatIsKilledBeforeItIsReadyIsNoticed(t *testing.T) {
+	app := start(t, Options{Interpreter: interpreter(t, latest), App: "killed_at_init", Dir: "testdata/zoo"})
+	var failed *StartError
+	if _, err := app.Start(t.Context(), 1); !errors.As(err, &failed) || failed.Exit.Signal != syscall.SIGKILL {
+		t.Errorf("%v", err)
+	}
 }
 
 // zoo is one application of the zoo with one child.
