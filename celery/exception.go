@@ -180,3 +180,6 @@ func ExceptionOf(err error) Exception {
 	e.Type, e.Module = t.Name(), strings.ReplaceAll(t.PkgPath(), "/", ".")
 	return e
 }
+
+// Ignores tells whether err is what [Ignore] returns.
+func Ignores(err error) bool { return errors.Is(err, errIgnore) }
