@@ -549,3 +549,6 @@ func IsScalar(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
 	return p.Implements(jsonUnmarshaler) || p.Implements(textUnmarshaler)
 }
+
+// Trim returns text without the white space around it.
+func Trim(text []byte) []byte { return trim(text) }

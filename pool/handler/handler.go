@@ -83,7 +83,7 @@ type result struct {
 func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, error) {
 	r, err := Open(job, e.Node, e.Accept)
 	if err != nil {
-		return unopened(ctx, e.Recorder, job, err)
+		return Unopened(ctx, e.Recorder, job, err)
 	}
 	h := e.Mux.Lookup(job.Task.Name)
 	rec := backend.Record{Request: r, Ignore: r.IgnoreResult, MaxRetries: 3, RetryDelay: 3 * time.Minute, Repr: job.Repr}
@@ -145,7 +145,7 @@ func (e *executor) run(ctx context.Context, h *celery.Handler, r *celery.Request
 		case <-ctx.Done():
 			cause := context.Cause(ctx)
 			cancel(cause)
-			return e.giveUp(done, began, &celery.Loss{Cause: lossOf(cause), ExitCode: -1, Detail: fmt.Sprintf("%s was told to stop: %v", h.Name, cause)})
+			return e.giveUp(done, began, &celery.Loss{Cause: LossOf(ctx), ExitCode: -1, Detail: fmt.Sprintf("%s was told to stop: %v", h.Name, cause)})
 		}
 	}
 }
@@ -175,13 +175,13 @@ func (e *executor) Close(ctx context.Context) error {
 	}
 }
 
-// lossOf finds the cause of a loss in what ended the context: an error with a LossCause method, else a termination.
-func lossOf(cause error) celery.LossCause {
+// LossOf finds the cause of a loss in what ended a context: an error with a LossCause method, else a shutdown.
+func LossOf(ctx context.Context) celery.LossCause {
 	var told interface{ LossCause() celery.LossCause }
-	if errors.As(cause, &told) {
+	if errors.As(context.Cause(ctx), &told) {
 		return told.LossCause()
 	}
-	return celery.LossTerminated
+	return celery.LossShutdown
 }
 
 func timer(d time.Duration) *time.Timer {

@@ -29,8 +29,8 @@ func Open(job pool.Job, node string, accept []string) (*celery.Request, error) {
 	return r, nil
 }
 
-// unopened records the failure of a task whose body cannot be read: nobody else could read it either.
-func unopened(ctx context.Context, recorder Recorder, job pool.Job, err error) (celery.Outcome, error) {
+// Unopened records the failure of a task whose body cannot be read: nobody else could read it either.
+func Unopened(ctx context.Context, recorder Recorder, job pool.Job, err error) (celery.Outcome, error) {
 	rec := backend.Record{Request: &celery.Request{Task: job.Task}, Ignore: job.Task.IgnoreResult}
 	if job.Verdict != nil {
 		return recorder.Verdict(ctx, rec, job.Verdict)
