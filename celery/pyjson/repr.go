@@ -213,7 +213,10 @@ func typedRepr(kind string, value Raw) string {
 	case Date:
 		return fmt.Sprintf("datetime.date(%d, %d, %d)", x.Year, x.Month, x.Day)
 	case []byte:
-		return BytesRepr(x)
+		if utf8.Valid(x) {
+			return "b'" + string(x) + "'"
+		}
+		return fmt.Sprintf("b'%x'", x)
 	}
 	return clockRepr(kind, unquote(value))
 }
@@ -334,8 +337,14 @@ func FullRepr(raw Raw) string {
 		elements, _ := Elements(nil, raw)
 		return "[" + joinRepr(elements) + "]"
 	case '{':
-		if _, _, ok := typed(raw); ok {
-			return Repr(raw)
+		if kind, value, ok := typed(raw); ok {
+			d := decoder{}
+			if b, err := d.revive(kind, value, ""); err == nil {
+				if b, ok := b.([]byte); ok {
+					return BytesRepr(b)
+				}
+			}
+			return typedRepr(kind, value)
 		}
 		members, _ := Members(nil, raw)
 		parts := make([]string, len(members))
