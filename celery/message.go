@@ -130,6 +130,7 @@ func (s *Sender) envelope(sig *Signature, m *Message, format serial.Format, body
 	w.textOrNull("correlation_id", o.TaskID)
 	w.text("reply_to", first(o.ReplyTo, s.ReplyTo))
 	w.text("origin", o.origin)
+	w.raw("delivery_mode", []byte("2"))
 	if !expires.IsZero() {
 		ms := max(0, expires.Sub(s.now()).Milliseconds())
 		if o.ExpiresIn != 0 {
@@ -137,7 +138,6 @@ func (s *Sender) envelope(sig *Signature, m *Message, format serial.Format, body
 		}
 		w.text("expiration", strconv.FormatInt(ms, 10))
 	}
-	w.raw("delivery_mode", []byte("2"))
 	w.dst = append(w.dst, `, "delivery_info": {"exchange": "", "routing_key": `...)
 	w.dst = append(pyjson.AppendString(w.dst, m.Queue), '}')
 	w.key("priority")
