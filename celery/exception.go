@@ -41,7 +41,11 @@ func (e Exception) LastLine() string {
 	if e.Module != "" && e.Module != "builtins" {
 		name = e.Module + "." + e.Type
 	}
-	if text := pyjson.ExceptionText(e.Args); text != "" {
+	text := pyjson.ExceptionText(e.Args)
+	if parts, err := pyjson.Elements(nil, e.Args); e.Type == "KeyError" && err == nil && len(parts) == 1 {
+		text = pyjson.FullRepr(parts[0]) // the one exception of Python whose text is a repr
+	}
+	if text != "" {
 		return name + ": " + text
 	}
 	return name

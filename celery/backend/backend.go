@@ -168,16 +168,18 @@ func (b *Backend) Retried(ctx context.Context, rec Record, exc *celery.Exception
 		}
 		return b.Failed(ctx, rec, *exc, traceback)
 	}
-	if err := b.perform(ctx, plan); err != nil {
-		return lost(err)
-	}
 	out := celery.Outcome{State: celery.Retry, Runtime: rec.Runtime, Traceback: traceback}
 	value := pyjson.Raw("null")
 	if exc != nil {
 		value, out.Exception = exc.AppendJSON(nil), exc.Repr()
 	}
-	if !rec.Ignore {
-		out.Results = []celery.Result{b.Documents.Of(r, celery.Retry, value, traceback)}
+	if !rec.Ignore { // before the message: a retry without delay may end before we do
+		if err := b.store(ctx, b.Documents.Of(r, celery.Retry, value, traceback)); err != nil {
+			return lost(err)
+		}
+	}
+	if err := b.perform(ctx, plan); err != nil {
+		return lost(err)
 	}
 	return out, nil
 }

@@ -183,6 +183,10 @@ func (b *Backend) failChord(ctx context.Context, body *celery.Signature, message
 	value := exc.AppendJSON(nil)
 	var docs []celery.Result
 	for _, rest := range rests {
+		if rest.ID == id { // Celery knows nothing of the body here but its id
+			docs = append(docs, b.Documents.Unasked(id, "", "", nil, celery.Failure, value, traceback))
+			continue
+		}
 		docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, celery.Failure, value, traceback))
 	}
 	if err := b.store(ctx, docs...); err != nil {
