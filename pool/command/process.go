@@ -84,7 +84,8 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	pipes.deadline(time.Now().Add(drainTime))
 	group.Wait()
 	e.soft, e.exit, e.loss = isSoft, proc.Exit(), loss
-	if loss == nil && e.exit.Signal != 0 && !e.tooLong {
+	asked := isSoft && e.exit.Signal == syscall.SIGTERM || e.tooLong
+	if loss == nil && e.exit.Signal != 0 && !asked {
 		e.loss = &celery.Loss{Cause: celery.LossSignal}
 		if now, ok := child.OOMKills(); ok && now > kills && e.exit.Signal == syscall.SIGKILL {
 			e.loss.Cause = celery.LossOOM

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/pyjson"
@@ -13,7 +14,7 @@ import (
 // Spec is one [[command]] of the configuration.
 type Spec struct {
 	Task        string
-	Run         []string          // program and arguments; {arg0} is the first positional argument, {name} a keyword's, {{ a brace
+	Run         []string          // program and arguments; {arg0} is the first positional argument, {name} a keyword's, {{ and }} braces
 	Input       string            // json: stdin gets an object with id, name, args, kwargs; none: stdin is empty
 	Result      string            // json, text or none: what stdout is
 	Directory   string            // empty: ours
@@ -85,8 +86,9 @@ func (f *filler) fill(template string) (string, error) {
 			continue
 		}
 		name, rest, ok := strings.Cut(template, "}")
-		if !ok {
-			return "", f.refuse("has a place without end in its run: {%s", name)
+		if !ok || !isName(name) { // a brace of the program's own, as in JSON
+			b.WriteByte('{')
+			continue
 		}
 		value, err := f.value(name)
 		if err != nil {
@@ -95,6 +97,15 @@ func (f *filler) fill(template string) (string, error) {
 		b.WriteString(value)
 		template = rest
 	}
+}
+
+func isName(s string) bool {
+	for i, c := range s {
+		if c != '_' && !unicode.IsLetter(c) && (i == 0 || !unicode.IsDigit(c)) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // value is the text of an argument: a string as it is, anything else as JSON.

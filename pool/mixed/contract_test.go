@@ -53,6 +53,9 @@ func TestContract(t *testing.T) {
 			w := newWorld(t, venv)
 			for name, c := range contract {
 				t.Run(name, func(t *testing.T) {
+					if name == "chord in chain" && venv == "celery-5.5" {
+						t.Skip("before 5.6 the last step of a body that is a chain does not know its group")
+					}
 					want := w.documents(t, c.call, "py")
 					queues := []string{"go"}
 					if c.cmd {
