@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,6 +35,8 @@ type Client struct {
 	sender    *celery.Sender
 	documents celery.Documents
 	waiters   *waiters
+	closing   sync.Once
+	closed    error // what Close said
 }
 
 // New returns a client. It opens connections when it needs them.
@@ -63,21 +67,16 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends every wait and closes the connections.
+// Close ends every wait and closes the connections. To close it again is harmless.
 func (c *Client) Close() error {
-	c.waiters.close()
-	err := c.broker.Close()
-	if c.results != c.broker {
-		err = firstError(err, c.results.Close())
-	}
-	return err
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
+	c.closing.Do(func() {
+		c.waiters.close()
+		c.closed = c.broker.Close()
+		if c.results != c.broker {
+			c.closed = errors.Join(c.closed, c.results.Close())
+		}
+	})
+	return c.closed
 }
 
 // Send sends a task with positional arguments. Inside of a handler, with its ctx, the task becomes a child of the one

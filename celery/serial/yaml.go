@@ -33,6 +33,9 @@ func (c *converter) node(dst []byte, n *yaml.Node, depth int) ([]byte, error) {
 	if c.left--; c.left < 0 || depth > pyjson.MaxDepth {
 		return dst, fmt.Errorf("too large once its aliases are followed")
 	}
+	if tag := n.ShortTag(); n.Kind == yaml.SequenceNode && tag != "!!seq" || n.Kind == yaml.MappingNode && tag != "!!map" {
+		return dst, unsafeTag(n)
+	}
 	switch n.Kind {
 	case yaml.AliasNode:
 		return c.node(dst, n.Alias, depth+1)
@@ -86,7 +89,11 @@ func scalar(dst []byte, n *yaml.Node) ([]byte, error) {
 		}
 		return pyjson.Append(dst, v)
 	}
-	return dst, fmt.Errorf("line %d: a value with tag %s is not read: only what safe_load reads", n.Line, n.Tag)
+	return dst, unsafeTag(n)
+}
+
+func unsafeTag(n *yaml.Node) error {
+	return fmt.Errorf("line %d: a value with tag %s is not read: only what safe_load reads", n.Line, n.Tag)
 }
 
 // toYAML returns JSON text as YAML.
