@@ -206,12 +206,13 @@ func TestSignaturesSurvive(t *testing.T) {
 	}
 }
 
-// strip drops what means the same as its absence: null options, and the frame around the header of a frozen chord.
+// strip drops what means the same as its absence: null options, and those of the header of a frozen chord but its id.
 func strip(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		if header, ok := v["header"].(map[string]any); ok {
-			v["header"] = header["kwargs"].(map[string]any)["tasks"]
+			options := header["options"].(map[string]any)
+			header["options"] = map[string]any{"task_id": options["task_id"]}
 		}
 		for k, e := range v {
 			if v[k] = strip(e); e == nil {

@@ -1,6 +1,7 @@
 package celery
 
 import (
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,6 +96,9 @@ func (o Options) merge(over Options) Options {
 	o.extra = append(o.extra[:len(o.extra):len(o.extra)], over.extra...)
 	return o
 }
+
+// isZero tells whether nothing is set.
+func (o *Options) isZero() bool { return reflect.ValueOf(o).Elem().IsZero() }
 
 func set[T comparable](field *T, value T) {
 	var zero T

@@ -72,9 +72,45 @@ func (s *Signature) With(o Options) *Signature {
 }
 
 // Chain makes a signature that runs its steps one after another, each with the result of the one before as its
-// first argument. A group followed by a step becomes a chord.
+// first argument. As with | in Python, a group before a step becomes the header of a chord, and what follows a chord
+// becomes a part of its body.
 func Chain(steps ...*Signature) *Signature {
-	return &Signature{Task: "celery.chain", kind: kindChain, Tasks: steps}
+	var folded []*Signature
+	for _, s := range steps {
+		inner := []*Signature{s}
+		if s.kind == kindChain && s.Options.isZero() && !s.Immutable && len(s.Args) == 0 {
+			inner = s.Tasks
+		}
+		for _, next := range inner {
+			folded = fold(folded, next.clone())
+		}
+	}
+	return &Signature{Task: "celery.chain", kind: kindChain, Tasks: folded}
+}
+
+// fold appends a step to those of a chain (canvas.py _chain.__or__).
+func fold(steps []*Signature, next *Signature) []*Signature {
+	if next.kind == kindGroup && len(next.Tasks) == 1 && next.Options.isZero() {
+		next = next.Tasks[0]
+	}
+	if len(steps) == 0 {
+		return append(steps, next)
+	}
+	last := steps[len(steps)-1]
+	switch {
+	case last.kind == kindChord && last.Body != nil && next.kind != kindChord:
+		last.Body = Chain(last.Body, next)
+		return steps
+	case last.kind == kindGroup && len(last.Tasks) > 0 && next.kind != kindGroup:
+		chord := &Signature{Task: "celery.chord", kind: kindChord, Tasks: last.Tasks, Body: next, Options: last.Options, Immutable: last.Immutable}
+		if steps = steps[:len(steps)-1]; len(steps) > 0 && steps[len(steps)-1].kind == kindChord {
+			before := steps[len(steps)-1]
+			before.Body = Chain(before.Body, chord)
+			return steps
+		}
+		return append(steps, chord)
+	}
+	return append(steps, next)
 }
 
 // Group makes a signature that runs its tasks side by side.
@@ -172,7 +208,11 @@ func (s *Signature) appendJSON(dst []byte) ([]byte, error) {
 		w.signatures("tasks", emptyNotNil(s.Tasks))
 	case kindChord:
 		w.raw("kwargs", []byte("{}"))
-		w.signatures("header", emptyNotNil(s.Tasks))
+		if s.Options.TaskID == "" {
+			w.signatures("header", emptyNotNil(s.Tasks))
+		} else { // frozen: Python would give a plain list another group than its tasks have
+			w.signature("header", &Signature{Task: "celery.group", kind: kindGroup, Tasks: s.Tasks, Options: Options{TaskID: s.Options.TaskID}})
+		}
 		if s.Body == nil {
 			w.raw("body", []byte("null"))
 		} else {

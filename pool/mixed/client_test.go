@@ -1,6 +1,7 @@
 package mixed_test
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 
@@ -53,7 +54,9 @@ func TestGoClient(t *testing.T) {
 						t.Fatal(err)
 					}
 					var got json.RawMessage
-					if err := r.Get(t.Context(), &got); err != nil {
+					ctx, cancel := context.WithTimeout(t.Context(), celerytest.Backstop)
+					defer cancel()
+					if err := r.Get(ctx, &got); err != nil {
 						t.Fatal(err)
 					}
 					var compact any
