@@ -65,7 +65,8 @@ func (a *applier) freezeGroup(sig *Signature, f freezing) (*Ref, error) {
 	ref := &Ref{ID: o.TaskID, Group: true}
 	sig.Tasks = flatten(nil, sig.Tasks)
 	for i, t := range sig.Tasks {
-		r, err := a.freeze(t, freezing{group: o.TaskID, root: f.root, chord: f.chord, index: &i})
+		// not the group's own id: that is given to its tasks when they are sent, and is never replaced from then on
+		r, err := a.freeze(t, freezing{group: f.group, root: f.root, chord: f.chord, index: &i})
 		if err != nil {
 			return nil, err
 		}
