@@ -71,6 +71,12 @@ func appendTypedText(dst []byte, kind, text string) []byte {
 	return append(AppendString(appendTyped(dst, kind), text), '}')
 }
 
+// IsTyped tells whether raw is a two-key object of kombu.
+func IsTyped(raw Raw) bool {
+	_, _, ok := typed(raw)
+	return ok
+}
+
 // typed takes a two-key object of kombu apart. ok is false if raw is any other object.
 func typed(raw []byte) (kind string, value Raw, ok bool) {
 	if len(raw) < 2 || raw[0] != '{' {

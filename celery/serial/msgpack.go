@@ -113,26 +113,62 @@ func unpackMap(dst, b []byte, depth int) ([]byte, []byte, error) {
 	return append(dst, '}'), rest, nil
 }
 
-// pack returns JSON text as msgpack. Bytes become bin; what else kombu has typed objects for is refused, as Python's
-// client refuses it.
-func pack(text []byte) ([]byte, error) {
-	v, err := pyjson.Any(text, nil)
-	if err != nil {
-		return nil, err
-	}
-	v, err = replace(v, func(leaf any) (any, error) {
-		switch leaf := leaf.(type) {
-		case nil, bool, int64, float64, string, []byte:
-			return leaf, nil
-		case *big.Int:
-			if leaf.IsUint64() {
-				return leaf.Uint64(), nil
+// pack returns JSON text as msgpack, with maps in their order. Bytes become bin; what else kombu has typed objects for
+// is refused, as Python's client refuses it.
+func pack(text []byte) ([]byte, error) { return packValue(make([]byte, 0, len(text)), text) }
+
+func packValue(dst []byte, raw pyjson.Raw) ([]byte, error) {
+	switch raw = pyjson.Trim(raw); {
+	case len(raw) > 0 && raw[0] == '[':
+		elements, err := pyjson.Elements(nil, raw)
+		if err != nil {
+			return dst, err
+		}
+		dst = msgp.AppendArrayHeader(dst, uint32(len(elements)))
+		for _, e := range elements {
+			if dst, err = packValue(dst, e); err != nil {
+				return dst, err
 			}
 		}
-		return nil, fmt.Errorf("a %T has no form in msgpack", leaf)
-	})
-	if err != nil {
-		return nil, err
+		return dst, nil
+	case len(raw) > 0 && raw[0] == '{' && !pyjson.IsTyped(raw):
+		members, err := pyjson.Members(nil, raw)
+		if err != nil {
+			return dst, err
+		}
+		dst = msgp.AppendMapHeader(dst, uint32(len(members)))
+		for _, m := range members {
+			if dst, err = packValue(msgp.AppendString(dst, m.Key), m.Value); err != nil {
+				return dst, err
+			}
+		}
+		return dst, nil
 	}
-	return msgp.AppendIntf(nil, v)
+	return packScalar(dst, raw)
+}
+
+func packScalar(dst []byte, raw pyjson.Raw) ([]byte, error) {
+	v, err := pyjson.Any(raw, nil)
+	if err != nil {
+		return dst, err
+	}
+	switch v := v.(type) {
+	case nil:
+		return msgp.AppendNil(dst), nil
+	case bool:
+		return msgp.AppendBool(dst, v), nil
+	case int64:
+		return msgp.AppendInt64(dst, v), nil
+	case float64:
+		return msgp.AppendFloat64(dst, v), nil
+	case string:
+		return msgp.AppendString(dst, v), nil
+	case []byte:
+		return msgp.AppendBytes(dst, v), nil
+	case *big.Int:
+		if v.IsUint64() {
+			return msgp.AppendUint64(dst, v.Uint64()), nil
+		}
+	}
+	return dst, fmt.Errorf("a %T has no form in msgpack", v)
 }
