@@ -69,7 +69,10 @@ type executor struct {
 // Close has nothing to do: no process outlives its Execute.
 func (e *executor) Close(context.Context) error { return nil }
 
-// Execute runs the job. See pool.Executor. A process that was killed does not make the executor unusable.
+// ErrKilled says that a program was killed, by us or by somebody else, and tells the slot to ask what that means.
+var ErrKilled = errors.New("program was killed")
+
+// Execute runs the job. See pool.Executor.
 func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, error) {
 	r, err := handler.Open(job, e.Node, e.Accept)
 	if err != nil {
@@ -93,7 +96,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	}
 	if spec.Options.TrackStarted && !rec.Ignore {
 		if err := e.Recorder.Started(ctx, r); err != nil {
-			return celery.Outcome{State: celery.Rejected, Requeue: true, Exception: err.Error()}, err
+			return celery.Outcome{}, err
 		}
 	}
 	began := time.Now()
@@ -105,7 +108,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		return e.Recorder.Failed(ctx, rec, exc, exc.LastLine()+"\n")
 	}
 	if end.loss != nil {
-		return celery.Outcome{State: celery.Lost, Loss: end.loss, Runtime: rec.Runtime, MaxRSS: end.exit.MaxRSS}, nil
+		return celery.Outcome{State: celery.Lost, Loss: end.loss, Runtime: rec.Runtime, MaxRSS: end.exit.MaxRSS}, fmt.Errorf("run %s: %w", spec.Task, ErrKilled)
 	}
 	out, err := e.settle(ctx, rec, spec, end)
 	out.MaxRSS = end.exit.MaxRSS

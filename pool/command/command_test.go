@@ -157,7 +157,7 @@ func TestLimitsAndKills(t *testing.T) {
 				}()
 			}
 			out, err := e.Execute(ctx, j)
-			if err != nil || out.State != c.state || r.said != c.want || out.Loss != nil && out.Loss.Cause != c.cause {
+			if errors.Is(err, command.ErrKilled) != (c.state == celery.Lost) || out.State != c.state || r.said != c.want || out.Loss != nil && out.Loss.Cause != c.cause {
 				t.Fatalf("got %+v %+v, %v, %q", out, out.Loss, err, r.said)
 			}
 			text, err := os.ReadFile(file)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,8 +40,10 @@ type Options struct {
 // Handlers makes executors. It is the pool.Factory of Go handlers.
 type Handlers struct {
 	Options
-	overrun  atomic.Int64
 	overruns atomic.Int64
+
+	mu      sync.Mutex
+	overdue map[int]<-chan struct{} // by slot: closed when the goroutine that was given up there has ended
 }
 
 // New returns a factory, or says which option is missing.
@@ -51,25 +54,63 @@ func New(o Options) (*Handlers, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	return &Handlers{Options: o}, nil
+	return &Handlers{Options: o, overdue: map[int]<-chan struct{}{}}, nil
 }
 
 // Overrun is the number of goroutines that were given up and still run. Each holds a slot.
-func (h *Handlers) Overrun() int { return int(h.overrun.Load()) }
+func (h *Handlers) Overrun() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, ended := range h.overdue {
+		select {
+		case <-ended:
+		default:
+			n++
+		}
+	}
+	return n
+}
 
 // Overruns is how many there have been since the start.
 func (h *Handlers) Overruns() int { return int(h.overruns.Load()) }
 
-// Start returns an executor; there is nothing to wait for.
-func (h *Handlers) Start(_ context.Context, slot int) (pool.Executor, error) {
-	return &executor{Handlers: h, log: h.Log.With("slot", slot)}, nil
+// Start returns an executor. It waits while a goroutine that was given up in the slot still runs.
+func (h *Handlers) Start(ctx context.Context, slot int) (pool.Executor, error) {
+	e := &executor{Handlers: h, slot: slot, log: h.Log.With("slot", slot)}
+	if err := e.free(ctx); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // executor runs one task at a time.
 type executor struct {
 	*Handlers
-	log     hclog.Logger
-	running chan result // of a goroutine that was given up; nil if none
+	slot int
+	log  hclog.Logger
+}
+
+// free waits until no goroutine that was given up holds the slot.
+func (e *executor) free(ctx context.Context) error {
+	e.mu.Lock()
+	ended := e.overdue[e.slot]
+	e.mu.Unlock()
+	if ended == nil {
+		return nil
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return fmt.Errorf("slot %d: %w: %w", e.slot, ErrOverrun, ctx.Err())
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.overdue[e.slot] == ended {
+		delete(e.overdue, e.slot)
+		e.log.Info("handler that was given up has ended", "next", "slot is free")
+	}
+	return nil
 }
 
 // result is how a handler ended.
@@ -98,15 +139,30 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	}
 	if h.Options.TrackStarted && !rec.Ignore {
 		if err := e.Recorder.Started(ctx, r); err != nil {
-			return celery.Outcome{State: celery.Rejected, Requeue: true, Exception: err.Error()}, err
+			return celery.Outcome{}, err
 		}
 	}
 	res, lost := e.run(ctx, h, r, job)
-	if lost != nil {
-		return celery.Outcome{State: celery.Lost, Loss: lost, Runtime: res.took}, fmt.Errorf("run %s: %w", h.Name, ErrOverrun)
-	}
 	rec.Runtime = res.took
+	if lost != nil {
+		return e.report(ctx, rec, lost)
+	}
 	return record(ctx, e.Recorder, rec, res)
+}
+
+// report tells of a task that was given up. The hard limit is recorded here and now: the next executor of the slot,
+// which could record it, may be long in coming.
+func (e *executor) report(ctx context.Context, rec backend.Record, lost *celery.Loss) (celery.Outcome, error) {
+	overrun := fmt.Errorf("run %s: %w", rec.Request.Name, ErrOverrun)
+	if lost.Cause != celery.LossHardLimit {
+		return celery.Outcome{State: celery.Lost, Loss: lost, Runtime: rec.Runtime}, overrun
+	}
+	seconds := any(lost.Limit.Seconds())
+	if lost.Limit%time.Second == 0 {
+		seconds = int(lost.Limit / time.Second)
+	}
+	out, err := e.Recorder.Failed(ctx, rec, celery.NewException("billiard.exceptions.TimeLimitExceeded", seconds), "")
+	return out, errors.Join(overrun, err)
 }
 
 // run calls the handler on a goroutine of its own and waits for it, for the hard limit, or for the end of ctx.
@@ -117,8 +173,9 @@ func (e *executor) run(ctx context.Context, h *celery.Handler, r *celery.Request
 	}
 	taskCtx, cancel := context.WithCancelCause(celery.WithRequest(ctx, r))
 	defer cancel(nil)
-	done := make(chan result, 1)
+	done, ended := make(chan result, 1), make(chan struct{})
 	go func() {
+		defer close(ended)
 		value, err := h.Call(taskCtx, r.Args, r.Kwargs)
 		if err != nil && errors.Is(err, context.Canceled) {
 			if cause := context.Cause(taskCtx); cause != nil && !errors.Is(err, cause) {
@@ -140,40 +197,28 @@ func (e *executor) run(ctx context.Context, h *celery.Handler, r *celery.Request
 			cancel(celery.ErrSoftLimit)
 		case <-channel(hard):
 			cancel(fmt.Errorf("hard time limit of %s reached", job.Hard))
-			return e.giveUp(done, began, &celery.Loss{Cause: celery.LossHardLimit, ExitCode: -1, Limit: job.Hard,
+			return e.giveUp(ended, began, &celery.Loss{Cause: celery.LossHardLimit, ExitCode: -1, Limit: job.Hard,
 				Detail: fmt.Sprintf("%s did not end within its hard time limit of %s", h.Name, job.Hard)})
 		case <-ctx.Done():
 			cause := context.Cause(ctx)
 			cancel(cause)
-			return e.giveUp(done, began, &celery.Loss{Cause: LossOf(ctx), ExitCode: -1, Detail: fmt.Sprintf("%s was told to stop: %v", h.Name, cause)})
+			return e.giveUp(ended, began, &celery.Loss{Cause: LossOf(ctx), ExitCode: -1, Detail: fmt.Sprintf("%s was told to stop: %v", h.Name, cause)})
 		}
 	}
 }
 
-// giveUp leaves the goroutine alone, unless it has ended just now.
-func (e *executor) giveUp(done chan result, began time.Time, loss *celery.Loss) (result, *celery.Loss) {
-	e.running = done
-	e.overrun.Add(1)
+// giveUp leaves the goroutine alone.
+func (e *executor) giveUp(ended <-chan struct{}, began time.Time, loss *celery.Loss) (result, *celery.Loss) {
+	e.mu.Lock()
+	e.overdue[e.slot] = ended
+	e.mu.Unlock()
 	e.overruns.Add(1)
 	e.log.Error("handler given up", "reason", loss.Cause, "error", loss.Detail, "next", "slot waits until it ends")
 	return result{took: time.Since(began)}, loss
 }
 
 // Close returns when no goroutine of the executor is left, or with an error when ctx ends first.
-func (e *executor) Close(ctx context.Context) error {
-	if e.running == nil {
-		return nil
-	}
-	select {
-	case res := <-e.running:
-		e.running = nil
-		e.overrun.Add(-1)
-		e.log.Info("handler that was given up has ended", "took", res.took)
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("close slot: %w: %w", ErrOverrun, ctx.Err())
-	}
-}
+func (e *executor) Close(ctx context.Context) error { return e.free(ctx) }
 
 // LossOf finds the cause of a loss in what ended a context: an error with a LossCause method, else a shutdown.
 func LossOf(ctx context.Context) celery.LossCause {

@@ -8,6 +8,7 @@ package mixed
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/pool"
@@ -27,19 +28,25 @@ type Factory struct {
 	Default pool.Factory
 }
 
-// Start starts the default's executor, since that takes time and can fail; the routes' are started when the first task
-// comes for them.
+// Start starts an executor of each kind; those of Go handlers and commands cost nothing.
 func (f *Factory) Start(ctx context.Context, slot int) (pool.Executor, error) {
-	e := &executor{factory: f, slot: slot, routed: make([]pool.Executor, len(f.Routes))}
-	if f.Default == nil {
-		if len(f.Routes) == 0 {
-			return nil, errors.New("start slot: there is nothing that runs tasks")
+	if f.Default == nil && len(f.Routes) == 0 {
+		return nil, errors.New("start slot: there is nothing that runs tasks")
+	}
+	e := &executor{factory: f}
+	for _, r := range f.Routes {
+		started, err := r.Factory.Start(ctx, slot)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("start executor of %s tasks: %w", r.Name, err), e.Close(ctx))
 		}
+		e.routed = append(e.routed, started)
+	}
+	if f.Default == nil {
 		return e, nil
 	}
 	var err error
 	if e.fallback, err = f.Default.Start(ctx, slot); err != nil {
-		return nil, err
+		return nil, errors.Join(err, e.Close(ctx))
 	}
 	if p, ok := e.fallback.(pool.Process); ok {
 		return &processExecutor{e, p}, nil
@@ -50,9 +57,8 @@ func (f *Factory) Start(ctx context.Context, slot int) (pool.Executor, error) {
 // executor is one slot's.
 type executor struct {
 	factory  *Factory
-	slot     int
+	routed   []pool.Executor // beside factory.Routes
 	fallback pool.Executor   // nil if there is no default
-	routed   []pool.Executor // beside factory.Routes; nil until used
 }
 
 // processExecutor is an executor whose default is a process.
@@ -64,40 +70,25 @@ type processExecutor struct {
 // Execute gives the job to whoever knows its task. See pool.Executor. An error of one executor ends them all: the slot
 // starts afresh.
 func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, error) {
-	chosen, err := e.choose(ctx, job.Task.Name)
-	if err != nil {
-		return celery.Outcome{State: celery.Rejected, Requeue: true, Exception: err.Error()}, err
-	}
-	return chosen.Execute(ctx, job)
+	return e.choose(job.Task.Name).Execute(ctx, job)
 }
 
-func (e *executor) choose(ctx context.Context, task string) (pool.Executor, error) {
+func (e *executor) choose(task string) pool.Executor {
 	for i, r := range e.factory.Routes {
 		if r.Knows(task) {
-			return e.start(ctx, i)
+			return e.routed[i]
 		}
 	}
 	if e.fallback != nil {
-		return e.fallback, nil
+		return e.fallback
 	}
-	return e.start(ctx, 0) // nobody knows it: the first says so in its result
-}
-
-func (e *executor) start(ctx context.Context, i int) (pool.Executor, error) {
-	if e.routed[i] == nil {
-		started, err := e.factory.Routes[i].Factory.Start(ctx, e.slot)
-		if err != nil {
-			return nil, err
-		}
-		e.routed[i] = started
-	}
-	return e.routed[i], nil
+	return e.routed[0] // nobody knows it: the first says so in its result
 }
 
 // Close ends all executors of the slot.
 func (e *executor) Close(ctx context.Context) error {
 	var errs []error
-	for _, x := range append(e.routed, e.fallback) {
+	for _, x := range append(e.routed[:len(e.routed):len(e.routed)], e.fallback) {
 		if x != nil {
 			errs = append(errs, x.Close(ctx))
 		}

@@ -132,7 +132,7 @@ func (w *world) slot(ctx context.Context, factory pool.Factory, slot int, queue 
 
 func (w *world) execute(ctx context.Context, executor pool.Executor, job pool.Job) (celery.Outcome, error) {
 	out, err := executor.Execute(ctx, job)
-	if out.State != celery.Lost || err != nil {
+	if out.State != celery.Lost {
 		return out, err
 	}
 	job.Verdict = &celery.Verdict{State: celery.Failure, Type: "WorkerLostError", Module: "billiard.exceptions", Args: []any{out.Loss.Detail}, CallBack: true}
