@@ -117,7 +117,7 @@ func (s *Supervisor) serve() error {
 		return err
 	}
 	defer s.closeApplication()
-	if err := s.connect(); err != nil {
+	if err := s.connect(ctx); err != nil {
 		return err
 	}
 	if !s.o.Quiet {
@@ -224,12 +224,17 @@ func (s *Supervisor) closeApplication() {
 // closeTimeout bounds each step of the end that does not depend on tasks.
 const closeTimeout = 5 * time.Second
 
-// connect checks where broker and results are, and prepares broker and control. Nothing is opened yet.
-func (s *Supervisor) connect() error {
+const hintURLs = "set broker.url and results.url, or CELERY_BROKER_URL and CELERY_RESULT_BACKEND"
+
+// connect checks where broker and results are, and prepares broker and control. No connection stays open yet.
+func (s *Supervisor) connect(ctx context.Context) error {
 	now := s.current.Load()
 	target, results, err := s.targets(now)
 	if err != nil {
-		return &SetupError{Err: err, Hint: "set broker.url and results.url, or CELERY_BROKER_URL and CELERY_RESULT_BACKEND"}
+		return &SetupError{Err: err, Hint: hintURLs}
+	}
+	if err := s.checkFitness(ctx, target); err != nil {
+		return err
 	}
 	c := now.Config
 	s.consumed.set(c.Consumed())

@@ -37,6 +37,7 @@ type cli struct {
 	Version       kong.VersionFlag `help:"Print the version and exit."`
 
 	Worker  workerCommand  `cmd:"" help:"Run tasks, as celery worker does."`
+	Check   checkCommand   `cmd:"" help:"Say whether Redis and the application are fit, step by step."`
 	ConfigC configCommands `cmd:"" name:"config" help:"Check and show the settings."`
 }
 
