@@ -31,7 +31,7 @@ func (r *run) application() {
 	}
 	i := a.Info
 	r.add(ok("celery", "Celery %s, kombu %s, redis-py %s on %s %s", i.Celery, i.Kombu, orNone(i.Redis), orNone(i.Implementation), i.Python))
-	r.add(ok("import", "%s in %.2f s, %s resident", a.Name, i.Seconds, bytes(i.RSS)))
+	r.add(ok("import", "%s in %.2f s, %s resident", a.Name, i.Seconds, amount(i.RSS)))
 	r.add(tasks(i))
 	for _, w := range i.Warnings {
 		r.add(warning("settings", "", "%s", w))
@@ -50,10 +50,9 @@ func notStarted(err error) Result {
 		return failed("interpreter", "Set python.interpreter, or make a virtual environment in .venv.", "%v", err)
 	}
 	if !errors.As(err, &start) {
-		return failed("import", "", "%v", err)
+		return failed("import", "Import the application by hand with this interpreter: python -c \"import module\".", "%v", err)
 	}
-	lines := start.Notes()
-	hint := ""
+	lines, hint := start.Notes(), "The traceback shows where the application stopped."
 	if n := len(lines); n > 0 {
 		if last, found := strings.CutPrefix(lines[n-1], "hint: "); found {
 			lines, hint = lines[:n-1], last

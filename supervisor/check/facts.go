@@ -8,7 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/agensium/agensium/celery/redisconn")
+	"github.com/agensium/agensium/celery/redisconn"
+)
 
 // facts are what a Redis says of itself. Managed ones keep much of it to themselves: what is missing here is not known.
 type facts map[string]string
@@ -26,8 +27,8 @@ func readFacts(ctx context.Context, c *redis.Client) (facts, error) {
 	for _, name := range asked {
 		settings = append(settings, pipe.ConfigGet(ctx, name))
 	}
-	_, _ = pipe.Exec(ctx)
-	if err := ping.Err(); err != nil && redisconn.Classify(err).Name != redisconn.NoPerm {
+	_, err := pipe.Exec(ctx)
+	if answered := ping.Val() != "" || redisconn.Classify(ping.Err()).Name == redisconn.NoPerm; !answered {
 		return nil, err
 	}
 	for _, line := range strings.Split(info.Val(), "\n") {
@@ -99,9 +100,9 @@ func (f facts) memory() Result {
 	limit, _ := f.number("maxmemory")
 	text := "how much is used is not told"
 	if known {
-		text = bytes(used) + " used"
+		text = amount(used) + " used"
 		if known = limit > 0; known {
-			text += fmt.Sprintf(" of %s (%d %%)", bytes(limit), 100*used/limit)
+			text += fmt.Sprintf(" of %s (%d %%)", amount(limit), 100*used/limit)
 		} else {
 			text += ", no limit"
 		}
@@ -172,8 +173,8 @@ func (f facts) database(t *redisconn.Target) Result {
 	return ok("database", "%d", t.DB)
 }
 
-// bytes writes a number of them in the unit that is next below.
-func bytes(n int64) string {
+// amount writes a number of them in the unit that is next below.
+func amount(n int64) string {
 	for _, unit := range []struct {
 		name string
 		size int64

@@ -25,8 +25,9 @@ func Fit(ctx context.Context, t *redisconn.Target, settings *config.Effective) R
 	defer client.Close()
 	f, err := readFacts(ctx, client)
 	if err != nil {
-		r := refused("broker", "connect", err)
-		if c := redisconn.Classify(err); c.Retryable || c.Name == redisconn.Other {
+		c := redisconn.Classify(err)
+		r := unanswered(ctx, t, refused("broker", "connect", err))
+		if r.Cause == c.Name && (c.Retryable || c.Name == redisconn.Other) {
 			r.Mark = Warning
 		}
 		return Report{r}

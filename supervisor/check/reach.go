@@ -118,3 +118,23 @@ func private(host string, to net.Addr) bool {
 	ip := at.Addr().Unmap()
 	return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || shared.Contains(ip)
 }
+
+// unanswered looks for the reason why a connection that came about got no answer: servers that want TLS hang up without a word.
+func unanswered(ctx context.Context, t *redisconn.Target, r Result) Result {
+	if r.Cause != redisconn.Unreachable || t.TLS() != nil || t.Unix || t.Master != "" {
+		return r
+	}
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", t.Addr())
+	if err != nil {
+		return r
+	}
+	defer raw.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn := tls.Client(raw, &tls.Config{ServerName: t.Host, InsecureSkipVerify: true}) // nothing is sent
+	if conn.HandshakeContext(ctx) != nil {
+		return r
+	}
+	r.Cause, r.Hint = redisconn.TLS, "The server speaks TLS on this port: use rediss://."
+	return r
+}

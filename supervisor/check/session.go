@@ -45,7 +45,7 @@ func (s *session) greet(ctx context.Context) bool {
 		return true
 	case redisconn.Auth:
 		s.add(refused("auth", "log in", err))
-	case redisconn.WrongDB:
+	case redisconn.WrongDB, redisconn.Cluster:
 		s.add(s.login())
 		s.add(refused("database", fmt.Sprintf("select database %d", s.target.DB), err))
 	case redisconn.NoPerm: // it may still do the rest
@@ -53,7 +53,7 @@ func (s *session) greet(ctx context.Context) bool {
 		s.add(refused("ping", "PING", err))
 		return true
 	default:
-		s.add(refused("ping", "PING", err))
+		s.add(unanswered(ctx, s.target, refused("ping", "PING", err)))
 	}
 	return false
 }
