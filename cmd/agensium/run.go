@@ -38,6 +38,7 @@ type cli struct {
 
 	Worker  workerCommand  `cmd:"" help:"Run tasks, as celery worker does."`
 	Check   checkCommand   `cmd:"" help:"Say whether Redis and the application are fit, step by step."`
+	Init    initCommand    `cmd:"" help:"Write a commented agensium.toml, .env.example and, if asked, the files of a deployment. Overwrites nothing."`
 	ConfigC configCommands `cmd:"" name:"config" help:"Check and show the settings."`
 }
 

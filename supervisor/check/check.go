@@ -73,31 +73,36 @@ func (r *run) redis(ctx context.Context, t *redisconn.Target, key, prefix string
 	for _, note := range t.Notes {
 		r.add(warning("url", "", "%s", note))
 	}
+	f := r.ask(ctx, t, needs)
+	if name, _, _ := r.whose(t.Host, f); f != nil || name != plain { // whose it is may explain why it cannot be reached
+		r.add(r.provider(t, f))
+	}
+}
+
+// ask does all that takes a connection. It returns nil if it had to end early.
+func (r *run) ask(ctx context.Context, t *redisconn.Target, needs int) facts {
 	if !r.reach(ctx, t) {
-		return
+		return nil
 	}
 	s := r.open(t)
 	defer s.close()
 	if !s.greet(ctx) {
-		return
+		return nil
 	}
 	f, err := readFacts(ctx, s.client)
 	if err != nil {
 		r.add(refused("server", "INFO", err))
-		return
+		return nil
 	}
-	if r.add(f.server()).Mark == Failed {
-		return
-	}
-	if !s.work(ctx) {
-		return
+	if r.add(f.server()).Mark == Failed || !s.work(ctx) {
+		return nil
 	}
 	r.add(f.memory())
 	r.add(f.persistence())
 	r.add(f.connections(needs))
 	r.add(f.database(t))
 	r.add(s.latency(ctx))
-	r.add(r.provider(t, f))
+	return f
 }
 
 // connections is how many one node opens to its broker.

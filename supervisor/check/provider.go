@@ -9,32 +9,38 @@ import (
 	"github.com/agensium/agensium/supervisor/config"
 )
 
+const plain = "plain Redis"
+
 // provider says whose Redis this looks like, what that means, and what a node takes of it in an idle month.
 func (r *run) provider(t *redisconn.Target, f facts) Result {
 	c := r.Settings.Config
-	host := t.Host
-	name, means, hint := "plain Redis", "nothing is billed by the command, as far as the address tells", ""
-	switch _, dyno := r.Env("DYNO"); {
+	name, means, hint := r.whose(t.Host, f)
+	return result("provider", OK, hint, "%s: %s\n%s", name, means, idleMonth(c, name == "Upstash" || c.Broker.Metered))
+}
+
+func (r *run) whose(host string, f facts) (name, means, hint string) {
+	_, dyno := r.Env("DYNO")
+	switch {
 	case hasDomain(host, "upstash.io") || f["upstash_version"] != "":
-		name, means = "Upstash", "bills by the command, unless the plan is a fixed one; has only database 0"
-		if !c.Broker.Metered {
+		if !r.Settings.Config.Broker.Metered {
 			hint = "Set broker.metered = true. A task costs four commands, an inspect or events cost more."
 		}
+		return "Upstash", "bills by the command, unless the plan is a fixed one; has only database 0", hint
 	case hasDomain(host, "railway.internal"):
-		name, means = "Railway", "private network, not billed by the command; the memory of its container is the limit"
+		return "Railway", "private network, not billed by the command; the memory of its container is the limit", ""
 	case hasDomain(host, "rlwy.net", "railway.app"):
-		name, means = "Railway", "reached by its public proxy, without TLS, and traffic is billed"
-		hint = "Inside Railway use the private address: REDIS_URL=${{Redis.REDIS_URL}}."
-	case hasDomain(host, "redislabs.com", "redis-cloud.com", "redns.redis-cloud.com", "rlrcp.com"):
-		name, means = "Redis Cloud", "has only database 0 and caps connections by plan (30 on the free one); the OSS Cluster API must be off"
-		hint = "Set broker.max_connections to what the plan allows this node."
+		return "Railway", "reached by its public proxy, without TLS, and traffic is billed",
+			"Inside Railway use the private address: REDIS_URL=${{Redis.REDIS_URL}}."
+	case hasDomain(host, "redislabs.com", "redis-cloud.com", "rlrcp.com"):
+		return "Redis Cloud", "has only database 0 and caps connections by plan (30 on the free one); the OSS Cluster API must be off",
+			"Set broker.max_connections to what the plan allows this node."
 	case hasDomain(host, "cache.amazonaws.com"):
-		name, means, hint = elastiCache(host)
+		return elastiCache(host)
 	case dyno || strings.HasPrefix(host, "ec2-") && hasDomain(host, "amazonaws.com"):
-		name, means = "Heroku", "caps connections by plan (20 on Mini), closes those that are quiet for 300 s, and has certificates that nobody signed"
-		hint = "Set broker.max_connections, `heroku redis:timeout --seconds 0`, and rediss://…?ssl_cert_reqs=none."
+		return "Heroku", "caps connections by plan (20 on Mini), closes those that are quiet for 300 s, and has certificates that nobody signed",
+			"Set broker.max_connections, `heroku redis:timeout --seconds 0`, and rediss://…?ssl_cert_reqs=none."
 	}
-	return result("provider", OK, hint, "%s: %s\n%s", name, means, idleMonth(c, name == "Upstash" || c.Broker.Metered))
+	return plain, "nothing is billed by the command, as far as the address tells", ""
 }
 
 func elastiCache(host string) (name, means, hint string) {

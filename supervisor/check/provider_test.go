@@ -3,6 +3,8 @@ package check
 import (
 	"strings"
 	"testing"
+
+	"github.com/agensium/agensium/celery/redisconn"
 )
 
 func TestProviders(t *testing.T) {
@@ -28,6 +30,13 @@ func TestProviders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A name that only exists inside a platform's network explains itself.
+func TestProviderThatIsOutOfReach(t *testing.T) {
+	r := checkedWith(t, Subject{Broker: target(t, "redis://master.shop.abc.euw1.cache.amazonaws.com", nil), Resolver: resolver(t)})
+	r.expect(t, "dns", Failed, redisconn.Unreachable)
+	r.expect(t, "provider", OK, "", "ElastiCache", "from inside its VPC only")
 }
 
 func TestProviderThatIsMetered(t *testing.T) {
