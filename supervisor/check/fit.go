@@ -28,7 +28,7 @@ func Fit(ctx context.Context, t *redisconn.Target, settings *config.Effective) R
 		c := redisconn.Classify(err)
 		r := unanswered(ctx, t, refused("broker", "connect", err))
 		if r.Cause == c.Name && (c.Retryable || c.Name == redisconn.Other) {
-			r.Mark = Warning
+			return nil // the broker says so itself, and goes on trying
 		}
 		return Report{r}
 	}
