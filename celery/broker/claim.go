@@ -123,7 +123,7 @@ func (e *engine) adopt(t *ticket, k *queueKey, raw []byte, now time.Time) {
 	}
 	e.claims[&c.Delivery] = c
 	e.tally.claimed.Add(1)
-	for !e.draining && !k.removed && len(e.waiters) > 0 {
+	for !e.draining && !e.paused && !k.removed && len(e.waiters) > 0 {
 		w := e.waiters[len(e.waiters)-1]
 		e.waiters[len(e.waiters)-1] = nil
 		e.waiters = e.waiters[:len(e.waiters)-1]
@@ -131,6 +131,9 @@ func (e *engine) adopt(t *ticket, k *queueKey, raw []byte, now time.Time) {
 			e.b.lease.busy(len(e.claims) > 0)
 			return
 		}
+	}
+	if !k.removed && e.hold(c) {
+		return
 	}
 	e.giveBack(c)
 	if k.state == tryBlock {

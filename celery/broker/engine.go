@@ -31,9 +31,12 @@ type engine struct {
 	owed        []*work // settlements not written yet
 	doubts      []*doubt
 	waits       map[*wait]struct{}
+	spare       func() // told of a message that is held for a slot to come; nil: none is
+	held        *claim // that message
 
 	up       bool // the last round was answered: claims are allowed
 	draining bool
+	paused   bool
 	closing  bool
 	backoff  backoff
 	round    time.Duration // how long the last one took
@@ -130,7 +133,7 @@ func (e *engine) await(w *work) {
 		w.answer(nil, nil)
 	case e.draining:
 		w.answer(nil, ErrDraining)
-	case !w.gone():
+	case !e.handHeld(w) && !w.gone():
 		e.waiters = append(e.waiters, w)
 	}
 }
@@ -146,13 +149,14 @@ func (e *engine) compose() {
 			want++
 		}
 	}
+	want = e.withSpare(want)
 	if !e.up {
 		if e.batch.empty() && (want > 0 || e.closing) {
 			e.batch.do(purposeLease, "PING")
 		}
 		return
 	}
-	if !e.draining {
+	if !e.draining && !e.paused {
 		e.plan(want)
 	}
 }
@@ -252,7 +256,7 @@ func (e *engine) nextTime() time.Time {
 	for _, d := range e.doubts {
 		sooner(d.check)
 	}
-	if len(e.waiters) > 0 {
+	if !e.paused && (len(e.waiters) > 0 || e.spareWaits()) {
 		for _, k := range e.ring.keys {
 			if k.state == resting {
 				sooner(k.restUntil)
@@ -277,4 +281,5 @@ func (e *engine) report() {
 	t.owed.Store(int64(len(e.owed)))
 	t.doubts.Store(int64(len(e.doubts)))
 	t.blocked.Store(int64(len(e.waits)))
+	t.held.Store(e.held != nil)
 }

@@ -1,0 +1,373 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery/broker"
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/config"
+	"github.com/agensium/agensium/supervisor/reload"
+)
+
+// errSuperseded ends the start of a generation whose settings have changed again.
+var errSuperseded = errors.New("the settings have changed again")
+
+// applier takes over settings that were read again, one reading after the other. What can fail comes first: after an error
+// everything is as it was. Of several readings that wait the last one counts.
+type applier struct {
+	s    *Supervisor
+	log  hclog.Logger
+	wake chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	waiting *reload.Result
+	renewal []chan<- error          // who asked for a new generation whatever the settings say
+	abandon context.CancelCauseFunc // ends the start of a generation; nil: none starts
+
+	// of run alone
+	accepted *config.Config    // what was asked for last, what needs a restart included
+	vars     map[string]string // that .env adds
+}
+
+func newApplier(s *Supervisor) *applier {
+	return &applier{s: s, log: s.log.Named("config"), wake: make(chan struct{}, 1)}
+}
+
+// take is what the watcher reports to.
+func (a *applier) take(r reload.Result) {
+	if r.Err != nil {
+		a.refuse(r)
+		return
+	}
+	a.mu.Lock()
+	a.waiting = &r
+	if a.abandon != nil {
+		a.abandon(errSuperseded)
+	}
+	a.mu.Unlock()
+	a.nudge()
+}
+
+func (a *applier) nudge() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// refuse says what is wrong with the settings. Those in force stay.
+func (a *applier) refuse(r reload.Result) {
+	a.s.reloads.failed(r.Err)
+	const refused, next = "reload refused", "keep the old settings"
+	var problems config.Problems
+	if !errors.As(r.Err, &problems) {
+		a.log.Error(refused, "reason", r.Cause, "error", r.Err, "next", next)
+		return
+	}
+	for _, p := range problems {
+		a.log.Error(refused, "reason", r.Cause, "file", p.File, "line", p.Line, "key", p.Key, "error", p.Message, "hint", p.Hint, "next", next)
+	}
+}
+
+// next is the reading that waits, and who waits for a new generation.
+func (a *applier) next() (*reload.Result, []chan<- error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, renewal := a.waiting, a.renewal
+	a.waiting, a.renewal = nil, nil
+	return r, renewal
+}
+
+// begin notes what the node started with.
+func (a *applier) begin(loaded *config.Loaded) {
+	now := a.s.current.Load()
+	a.accepted, a.vars = now.Config, loaded.Vars
+	a.s.reloads.begin(storedVersion(loaded))
+}
+
+// run applies until ctx ends.
+func (a *applier) run(ctx context.Context) {
+	defer func() {
+		_, renewal := a.next()
+		answer(renewal, context.Cause(ctx))
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.wake:
+		}
+		r, renewal := a.next()
+		if r != nil {
+			a.apply(ctx, r)
+		}
+		if len(renewal) > 0 {
+			answer(renewal, a.renew(ctx))
+		}
+	}
+}
+
+func answer(all []chan<- error, err error) {
+	for _, c := range all {
+		c <- err
+	}
+}
+
+// Renew starts a new generation with the settings in force, and returns when it makes the children.
+func (a *applier) Renew(ctx context.Context) error {
+	done := make(chan error, 1)
+	a.mu.Lock()
+	a.renewal = append(a.renewal, done)
+	a.mu.Unlock()
+	a.nudge()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (a *applier) renew(ctx context.Context) error {
+	now := a.s.current.Load()
+	_, fallback := now.Overrides()
+	app, err := a.start(ctx, now.Effective, fallback, a.vars)
+	if err != nil {
+		return err
+	}
+	a.s.current.Store(newSettings(now.Effective, app.Info()))
+	a.s.succeed(newGeneration(app))
+	return nil
+}
+
+// apply takes over one reading, all of it or nothing.
+func (a *applier) apply(ctx context.Context, r *reload.Result) {
+	now := a.s.current.Load()
+	app := appSettings(now.info)
+	wanted, taken := r.Loaded.Resolve(app), r.Loaded.Resolve(app)
+	taken.Pin(now.Effective)
+	changes := config.Diff(a.accepted, wanted.Config)
+	possible := config.Diff(now.Config, taken.Config)
+	variables := changedNames(a.vars, r.Loaded.Vars)
+
+	info := now.info
+	var next *generation
+	if len(variables) > 0 || slices.ContainsFunc(possible, func(c config.Change) bool { return c.Effect == config.Generation }) {
+		_, fallback := r.Loaded.Overrides()
+		app, err := a.start(ctx, taken, fallback, r.Loaded.Vars)
+		if errors.Is(err, errSuperseded) || ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			a.s.reloads.failed(err)
+			a.log.Error("new generation did not start", "reason", r.Cause, "error", err, "next", "keep the old one and the old settings")
+			return
+		}
+		info, next = app.Info(), newGeneration(app)
+		taken = r.Loaded.Resolve(appSettings(info))
+		taken.Pin(now.Effective)
+		wanted = r.Loaded.Resolve(appSettings(info))
+	}
+
+	a.tell(changes, variables, now.Effective, wanted)
+	for _, note := range taken.Notes {
+		if !slices.Contains(now.Notes, note) {
+			a.log.Info("note", "key", note.Key, "text", note.Text)
+		}
+	}
+	a.accepted, a.vars = wanted.Config, r.Loaded.Vars
+	a.s.current.Store(newSettings(taken, info))
+	a.s.turnTo(ctx, now.Config, taken.Config)
+	if next != nil {
+		a.s.succeed(next)
+	}
+	a.s.reloads.succeeded(storedVersion(r.Loaded))
+	if len(changes) == 0 && next == nil {
+		a.log.Info("settings are as they were", "reason", r.Cause)
+	}
+}
+
+// tell writes a line for each change.
+func (a *applier) tell(changes []config.Change, variables []string, running, wanted *config.Effective) {
+	pending := map[string]bool{}
+	for _, c := range config.Diff(running.Config, wanted.Config) {
+		pending[c.Key] = true
+	}
+	for _, c := range changes {
+		next := map[config.Effect]string{
+			config.Live: "counts for what starts next", config.Generation: "new children have it, running tasks end in the old ones",
+			config.Restart: "counts after a restart, until then the old one does",
+		}[c.Effect]
+		if c.Effect == config.Restart && !pending[c.Key] {
+			next = "nothing, it is what runs"
+		}
+		a.log.Info("setting changed", "key", c.Key, "old", orNone(c.Old), "new", orNone(c.New), "effect", c.Effect,
+			"origin", wanted.Origins[c.Key], "next", next)
+	}
+	if len(variables) > 0 {
+		a.log.Info("setting changed", "key", ".env", "variables", strings.Join(variables, ","), "effect", config.Generation,
+			"next", "new children have them, running tasks end in the old ones")
+	}
+}
+
+// start imports the application anew. The old generation works on meanwhile.
+func (a *applier) start(ctx context.Context, e *config.Effective, fallback map[string]any, vars map[string]string) (*python.Application, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a.mu.Lock()
+	a.abandon = cancel
+	superseded := a.waiting != nil
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.abandon = nil
+		a.mu.Unlock()
+	}()
+	if superseded {
+		return nil, errSuperseded
+	}
+	set, _ := e.Overrides()
+	o, _, err := a.s.pythonOptions(e, set, fallback, vars)
+	if err != nil {
+		return nil, err
+	}
+	a.log.Info("new generation", "interpreter", o.Interpreter, "app", o.App, "next", "import the application")
+	app, err := python.Start(ctx, o)
+	if err != nil && context.Cause(ctx) == errSuperseded {
+		return nil, errSuperseded
+	}
+	var bad *python.StartError
+	if errors.As(err, &bad) {
+		for _, line := range bad.Notes() {
+			a.log.Error("application", "note", line)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range app.Info().Warnings {
+		a.log.Warn("application", "warning", w)
+	}
+	return app, nil
+}
+
+// turnTo makes the running parts do what the settings say now. None of it can fail.
+func (s *Supervisor) turnTo(ctx context.Context, before, now *config.Config) {
+	s.log.SetLevel(hclog.LevelFromString(now.Log.Level))
+	s.pool.SetLimits(poolLimits(now.Pool))
+	s.broker.SetBounds(bounds(now))
+	if s.control != nil {
+		s.control.Revoked.SetBounds(now.Control.RevokesMax, now.Control.RevokeExpire)
+		s.control.Events.Configure(now.Events.Enabled, now.Events.Heartbeat)
+	}
+	s.consume(ctx, before.Consumed(), now.Consumed())
+	s.scaler.nudge()
+}
+
+// consume begins with queues that are new in the settings, and leaves those that are not there any more. What remote control added
+// or left stays as it is.
+func (s *Supervisor) consume(ctx context.Context, before, now []string) {
+	for _, queue := range now {
+		if slices.Contains(before, queue) || slices.Contains(s.consumed.list(), queue) {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, closeTimeout)
+		if err := s.broker.AddQueue(bounded, queue); err != nil {
+			s.log.Warn("queue added", "queue", queue, "error", err, "next", "consume it when the broker is usable")
+		}
+		cancel()
+		s.consumed.add(queue)
+	}
+	for _, queue := range before {
+		if !slices.Contains(now, queue) {
+			s.broker.RemoveQueue(queue)
+			s.consumed.remove(queue)
+		}
+	}
+}
+
+// succeed has a new generation make the children from now on. The old one ends when its last child is gone.
+func (s *Supervisor) succeed(next *generation) {
+	old := s.generation.Swap(next)
+	s.pool.Replace(next)
+	next.app.Ready()
+	old.replace(next)
+	begun := time.Now()
+	s.retiring.Go(func() {
+		select {
+		case <-old.empty:
+		case <-s.ending:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := old.app.Close(ctx); err != nil {
+			s.log.Warn("close application", "error", err)
+		}
+		s.log.Info("old generation ended", "took", time.Since(begun).Round(time.Millisecond))
+	})
+}
+
+func poolLimits(p config.Pool) pool.Limits {
+	return pool.Limits{MaxTasks: p.MaxTasksPerChild, MaxMemory: int64(p.MaxMemoryPerChild), MaxAge: p.MaxAgePerChild}
+}
+
+func bounds(c *config.Config) broker.Bounds {
+	return broker.Bounds{MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge}
+}
+
+// changedNames are the variables that differ, sorted. Their values may be secret.
+func changedNames(before, now map[string]string) []string {
+	names := map[string]bool{}
+	for name, value := range before {
+		if other, ok := now[name]; !ok || other != value {
+			names[name] = true
+		}
+	}
+	for name := range now {
+		if _, ok := before[name]; !ok {
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// storedVersion is the version of the settings in Redis that were read with the others.
+func storedVersion(l *config.Loaded) int {
+	if doc := l.Input().Stored; doc != nil {
+		return doc.Version
+	}
+	return 0
+}
+
+// pythonOptions says how the application is to be started.
+func (s *Supervisor) pythonOptions(e *config.Effective, set, fallback map[string]any, vars map[string]string) (o python.Options, why string, err error) {
+	c := e.Config
+	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
+	if err != nil {
+		return o, "", fmt.Errorf("find the interpreter: %w", err)
+	}
+	if s.embedded != nil {
+		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
+	}
+	o = python.Options{
+		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, vars),
+		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
+		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
+		Log: s.log.Named("python"),
+	}
+	if e.Origins.Set("broker.queues") {
+		o.Queues = c.Broker.Queues
+	}
+	return o, why, nil
+}

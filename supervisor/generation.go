@@ -1,0 +1,83 @@
+package supervisor
+
+import (
+	"context"
+	"sync"
+
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/python"
+)
+
+// generation is one import of the application, with the children that came of it. It makes the pool's executors until another one
+// takes its place, and ends when its last child is gone.
+type generation struct {
+	app   *python.Application
+	empty chan struct{} // closed when it was replaced and has no child any more
+
+	mu       sync.Mutex
+	children int         // that run or start
+	next     *generation // that took its place
+}
+
+var _ pool.Factory = (*generation)(nil)
+
+func newGeneration(app *python.Application) *generation {
+	return &generation{app: app, empty: make(chan struct{})}
+}
+
+// Start implements [pool.Factory]. A slot that was about to ask a generation that has been replaced gets its child of the next one.
+func (g *generation) Start(ctx context.Context, slot int) (pool.Executor, error) {
+	g.mu.Lock()
+	if next := g.next; next != nil {
+		g.mu.Unlock()
+		return next.Start(ctx, slot)
+	}
+	g.children++
+	g.mu.Unlock()
+	executor, err := g.app.Start(ctx, slot)
+	if err != nil {
+		g.left()
+		return nil, err
+	}
+	m := member{executor, sync.OnceFunc(g.left)}
+	if p, ok := executor.(pool.Process); ok {
+		return memberProcess{m, p}, nil
+	}
+	return m, nil
+}
+
+// replace lets next make the children from now on.
+func (g *generation) replace(next *generation) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.next = next
+	if g.children == 0 {
+		close(g.empty)
+	}
+}
+
+func (g *generation) left() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.children--
+	if g.children == 0 && g.next != nil {
+		close(g.empty)
+	}
+}
+
+// member is an executor that its generation counts.
+type member struct {
+	pool.Executor
+	left func()
+}
+
+// Close implements [pool.Executor].
+func (m member) Close(ctx context.Context) error {
+	defer m.left()
+	return m.Executor.Close(ctx)
+}
+
+type memberProcess struct {
+	member
+	pool.Process
+}
