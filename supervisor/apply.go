@@ -36,8 +36,8 @@ type applier struct {
 	abandon context.CancelCauseFunc // ends the start of a generation; nil: none starts
 
 	// of run alone
-	accepted *config.Config    // what was asked for last, what needs a restart included
-	vars     map[string]string // that .env adds
+	accepted *config.Config // what was asked for last, what needs a restart included
+	loaded   *config.Loaded // the reading that is in force
 }
 
 func newApplier(s *Supervisor) *applier {
@@ -91,9 +91,28 @@ func (a *applier) next() (*reload.Result, []chan<- error) {
 
 // begin notes what the node started with.
 func (a *applier) begin(loaded *config.Loaded) {
-	now := a.s.current.Load()
-	a.accepted, a.vars = now.Config, loaded.Vars
+	a.accepted, a.loaded = a.s.current.Load().Config, loaded
 	a.s.reloads.begin(storedVersion(loaded))
+}
+
+// applying runs the applier until stop is called or ctx ends, and then closes done.
+func (s *Supervisor) applying(ctx context.Context) (done <-chan struct{}, stop context.CancelFunc) {
+	ctx, stop = context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.applier.run(ctx)
+	}()
+	return ended, stop
+}
+
+// watch is the actor that reads the settings again. It never ends because a file is bad, or because it cannot be watched.
+func (s *Supervisor) watch(ctx context.Context) error {
+	if err := s.watcher.Run(ctx); err != nil {
+		s.log.Warn("watch the settings", "error", err)
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // run applies until ctx ends.
@@ -141,31 +160,40 @@ func (a *applier) Renew(ctx context.Context) error {
 
 func (a *applier) renew(ctx context.Context) error {
 	now := a.s.current.Load()
-	_, fallback := now.Overrides()
-	app, err := a.start(ctx, now.Effective, fallback, a.vars)
+	app, imposed, err := a.start(ctx, now.Effective, a.loaded)
 	if err != nil {
 		return err
 	}
 	a.s.current.Store(newSettings(now.Effective, app.Info()))
-	a.s.succeed(newGeneration(app))
+	a.s.succeed(newGeneration(app, imposed))
 	return nil
+}
+
+// gaveUp tells whether a setting that was imposed on the application is not set any more. What the application itself says of it shows
+// only when it is imported anew.
+func (a *applier) gaveUp(e *config.Effective) bool {
+	set, _ := e.Overrides()
+	for name := range a.s.generation.Load().imposed {
+		if _, ok := set[name]; !ok {
+			return true
+		}
+	}
+	return false
 }
 
 // apply takes over one reading, all of it or nothing.
 func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	now := a.s.current.Load()
-	app := appSettings(now.info)
-	wanted, taken := r.Loaded.Resolve(app), r.Loaded.Resolve(app)
+	wanted, taken := resolve(r.Loaded, now.info), resolve(r.Loaded, now.info)
 	taken.Pin(now.Effective)
 	changes := config.Diff(a.accepted, wanted.Config)
 	possible := config.Diff(now.Config, taken.Config)
-	variables := changedNames(a.vars, r.Loaded.Vars)
+	variables := changedNames(a.loaded.Vars, r.Loaded.Vars)
 
 	info := now.info
 	var next *generation
-	if len(variables) > 0 || slices.ContainsFunc(possible, func(c config.Change) bool { return c.Effect == config.Generation }) {
-		_, fallback := r.Loaded.Overrides()
-		app, err := a.start(ctx, taken, fallback, r.Loaded.Vars)
+	if len(variables) > 0 || a.gaveUp(taken) || slices.ContainsFunc(possible, func(c config.Change) bool { return c.Effect == config.Generation }) {
+		app, imposed, err := a.start(ctx, taken, r.Loaded)
 		if errors.Is(err, errSuperseded) || ctx.Err() != nil {
 			return
 		}
@@ -174,10 +202,9 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 			a.log.Error("new generation did not start", "reason", r.Cause, "error", err, "next", "keep the old one and the old settings")
 			return
 		}
-		info, next = app.Info(), newGeneration(app)
-		taken = r.Loaded.Resolve(appSettings(info))
+		info, next = app.Info(), newGeneration(app, imposed)
+		wanted, taken = resolve(r.Loaded, info), resolve(r.Loaded, info)
 		taken.Pin(now.Effective)
-		wanted = r.Loaded.Resolve(appSettings(info))
 	}
 
 	a.tell(changes, variables, now.Effective, wanted)
@@ -186,7 +213,7 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 			a.log.Info("note", "key", note.Key, "text", note.Text)
 		}
 	}
-	a.accepted, a.vars = wanted.Config, r.Loaded.Vars
+	a.accepted, a.loaded = wanted.Config, r.Loaded
 	a.s.current.Store(newSettings(taken, info))
 	a.s.turnTo(ctx, now.Config, taken.Config)
 	if next != nil {
@@ -221,8 +248,8 @@ func (a *applier) tell(changes []config.Change, variables []string, running, wan
 	}
 }
 
-// start imports the application anew. The old generation works on meanwhile.
-func (a *applier) start(ctx context.Context, e *config.Effective, fallback map[string]any, vars map[string]string) (*python.Application, error) {
+// start imports the application anew, and returns what it imposed on it. The old generation works on meanwhile.
+func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config.Loaded) (*python.Application, map[string]any, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.mu.Lock()
@@ -235,17 +262,23 @@ func (a *applier) start(ctx context.Context, e *config.Effective, fallback map[s
 		a.mu.Unlock()
 	}()
 	if superseded {
-		return nil, errSuperseded
+		return nil, nil, errSuperseded
 	}
 	set, _ := e.Overrides()
-	o, _, err := a.s.pythonOptions(e, set, fallback, vars)
+	_, fallback := loaded.Overrides()
+	for name, running := range map[string]string{"broker_url": e.Config.Broker.URL, "result_backend": e.Config.Results.URL} {
+		if _, ok := fallback[name]; ok {
+			fallback[name] = running // a change of it needs a restart
+		}
+	}
+	o, _, err := a.s.pythonOptions(e, set, fallback, loaded.Vars)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a.log.Info("new generation", "interpreter", o.Interpreter, "app", o.App, "next", "import the application")
 	app, err := python.Start(ctx, o)
 	if err != nil && context.Cause(ctx) == errSuperseded {
-		return nil, errSuperseded
+		return nil, nil, errSuperseded
 	}
 	var bad *python.StartError
 	if errors.As(err, &bad) {
@@ -254,12 +287,12 @@ func (a *applier) start(ctx context.Context, e *config.Effective, fallback map[s
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, w := range app.Info().Warnings {
 		a.log.Warn("application", "warning", w)
 	}
-	return app, nil
+	return app, set, nil
 }
 
 // turnTo makes the running parts do what the settings say now. None of it can fail.
@@ -358,6 +391,7 @@ func (s *Supervisor) pythonOptions(e *config.Effective, set, fallback map[string
 		return o, "", fmt.Errorf("find the interpreter: %w", err)
 	}
 	if s.embedded != nil {
+		set = maps.Clone(set)
 		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
 	}
 	o = python.Options{

@@ -11,8 +11,9 @@ import (
 // generation is one import of the application, with the children that came of it. It makes the pool's executors until another one
 // takes its place, and ends when its last child is gone.
 type generation struct {
-	app   *python.Application
-	empty chan struct{} // closed when it was replaced and has no child any more
+	app     *python.Application
+	imposed map[string]any // settings of Celery that we set over the application's
+	empty   chan struct{}  // closed when it was replaced and has no child any more
 
 	mu       sync.Mutex
 	children int         // that run or start
@@ -21,8 +22,8 @@ type generation struct {
 
 var _ pool.Factory = (*generation)(nil)
 
-func newGeneration(app *python.Application) *generation {
-	return &generation{app: app, empty: make(chan struct{})}
+func newGeneration(app *python.Application, imposed map[string]any) *generation {
+	return &generation{app: app, imposed: imposed, empty: make(chan struct{})}
 }
 
 // Start implements [pool.Factory]. A slot that was about to ask a generation that has been replaced gets its child of the next one.

@@ -23,14 +23,14 @@ type Inspection struct {
 // Inspect imports the application as Run does, settles the settings, and ends what it started. An application that does not start
 // is part of the findings; the error is about the settings.
 func Inspect(ctx context.Context, o Options) (*Inspection, error) {
-	s := &Supervisor{o: o, log: hclog.NewNullLogger(), stopping: newStopping()}
+	s := &Supervisor{o: o, log: hclog.NewNullLogger(), stopping: newStopping(), ending: make(chan struct{})}
 	s.current.Store(&settings{Effective: &o.Loaded.Effective})
 	found := &Inspection{}
 	if c := o.Loaded.Config.Python; c.App != "" {
 		found.Interpreter, found.Why, _ = config.Interpreter(c, os.LookupEnv)
 		if found.StartError = s.startApplication(ctx); found.StartError == nil {
 			s.closeApplication()
-			found.Info = s.app.Info()
+			found.Info = s.generation.Load().app.Info()
 		}
 	}
 	now := s.current.Load()

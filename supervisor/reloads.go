@@ -9,9 +9,9 @@ import (
 type Reloads struct {
 	OK     uint64    `json:"ok"`
 	Failed uint64    `json:"failed"`
-	Last   time.Time `json:"last,omitzero"`         // the last attempt
-	Error  string    `json:"last_error,omitempty"`  // of the last attempt; empty: it went well
-	Since  time.Time `json:"in_force_since"`        // when the settings in force were taken over
+	Last   time.Time `json:"last,omitzero"`          // the last attempt
+	Error  string    `json:"last_error,omitempty"`   // of the last attempt; empty: it went well
+	Since  time.Time `json:"in_force_since"`         // when the settings in force were taken over
 	Stored int       `json:"redis_version,omitzero"` // of the settings in Redis that are in force; 0: none
 }
 

@@ -13,12 +13,11 @@ import (
 
 // Options say what to run. Loaded is required.
 type Options struct {
-	Loaded  *config.Loaded                 // the settings
-	Reload  func() (*config.Loaded, error) // reads them again; nil: they never change
-	Stderr  io.Writer                      // banner and log; nil: os.Stderr
-	Signals <-chan os.Signal               // nil: those of the process
-	Quiet   bool                           // no banner
-	Version string                         // of the program
+	Loaded  *config.Loaded   // the settings; what they were read from is watched, and read again when it changes
+	Stderr  io.Writer        // banner and log; nil: os.Stderr
+	Signals <-chan os.Signal // nil: those of the process
+	Quiet   bool             // no banner
+	Version string           // of the program
 }
 
 // SetupError is an error that a restart does not cure: something is set up wrong, and Hint says what to do.
@@ -42,6 +41,8 @@ func Run(ctx context.Context, o Options) error {
 	var g run.Group
 	s.actor(&g, "supervisor", s.serve, func(error) { s.stopping.begin("another part of the process ended") })
 	s.actor(&g, "signals", s.signals.run, s.signals.stop)
+	watching, stopWatching := context.WithCancel(context.Background())
+	s.actor(&g, "config", func() error { return s.watch(watching) }, func(error) { stopWatching() })
 	s.actor(&g, "context", func() error {
 		select {
 		case <-ctx.Done():

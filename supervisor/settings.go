@@ -18,13 +18,21 @@ import (
 
 // adopt makes what the files and the application say the settings of now.
 func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
-	effective := loaded.Resolve(ownWords(appSettings(info), loaded))
+	s.current.Store(newSettings(resolve(loaded, info), info))
+}
+
+// resolve adds what the application says to what was read.
+func resolve(loaded *config.Loaded, info python.Info) *config.Effective {
+	return loaded.Resolve(ownWords(appSettings(info), loaded))
+}
+
+func newSettings(effective *config.Effective, info python.Info) *settings {
 	now := &settings{Effective: effective, info: info}
 	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
 	for name, task := range info.Tasks {
 		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)
 	}
-	s.current.Store(now)
+	return now
 }
 
 // ownWords leaves out what the application has from us: what REDIS_URL gave it stands in its settings, too.

@@ -37,6 +37,7 @@ type source struct {
 // holding is what is remembered of a delivery in progress.
 type holding struct {
 	task    *celery.Task
+	gate    gate // the settings it began with: it keeps them to its end
 	putBack bool // by a drain: whatever the task still does is dropped
 }
 
@@ -61,9 +62,10 @@ func (s *source) Next(ctx context.Context, slot int, done *pool.Finished) (pool.
 			}
 			return pool.Job{}, err
 		}
+		g := s.gate()
 		var job pool.Job
-		if job, settled = s.open(d); settled == nil {
-			s.hold(job)
+		if job, settled = s.open(d, g); settled == nil {
+			s.hold(job, g)
 			return job, nil
 		}
 	}
@@ -80,21 +82,21 @@ func (s *source) Settle(ctx context.Context, done pool.Finished) error {
 
 // Lost implements [pool.Source].
 func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
-	g := s.gate()
+	g := s.gateOf(job.Delivery)
 	o, _ := g.known(job.Task.Name)
 	s.lines.lost(job.Task, loss)
 	return g.rules.verdict(job, loss, o)
 }
 
 // open makes a job of a delivery, or says how it ends without one.
-func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
+func (s *source) open(d *celery.Delivery, g gate) (pool.Job, *broker.Finished) {
 	now := time.Now()
 	task, err := celery.Decode(d.Raw, time.UTC) // a naive time is UTC, whatever the application's timezone
 	if err != nil {
 		s.log.Error("message cannot be decoded", "queue", d.Queue, "bytes", len(d.Raw), "error", err, "next", "dead letter")
 		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err)}}
 	}
-	a := s.gate().admit(task, now)
+	a := g.admit(task, now)
 	if a.park {
 		s.lines.parked(task)
 		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Park, Until: task.ETA}}
@@ -111,10 +113,10 @@ func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
 
 // finish decides how a finished job's delivery ends; nil if a drain has put it back already and the outcome is dropped.
 func (s *source) finish(done *pool.Finished) *broker.Finished {
+	g := s.gateOf(done.Job.Delivery)
 	if s.release(done.Job.Delivery) {
 		return nil
 	}
-	g := s.gate()
 	o, _ := g.known(done.Job.Task.Name)
 	settlement := g.rules.settlement(*done, o)
 	s.lines.ended(done, settlement)
@@ -122,10 +124,20 @@ func (s *source) finish(done *pool.Finished) *broker.Finished {
 	return &broker.Finished{Delivery: done.Job.Delivery, Settlement: settlement}
 }
 
-func (s *source) hold(job pool.Job) {
+func (s *source) hold(job pool.Job, g gate) {
 	s.mu.Lock()
-	s.held[job.Delivery] = &holding{task: job.Task}
+	s.held[job.Delivery] = &holding{task: job.Task, gate: g}
 	s.mu.Unlock()
+}
+
+// gateOf returns the settings that a delivery in progress began with.
+func (s *source) gateOf(d *celery.Delivery) gate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.held[d]; h != nil {
+		return h.gate
+	}
+	return s.gate()
 }
 
 // release forgets a delivery and tells whether it was put back meanwhile.
@@ -159,7 +171,7 @@ func (s *source) early(d *celery.Delivery) bool {
 	if h == nil {
 		return false
 	}
-	o, _ := s.gate().known(h.task.Name)
+	o, _ := h.gate.known(h.task.Name)
 	return !o.AcksLate
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
 	"github.com/agensium/agensium/supervisor/config"
+	"github.com/agensium/agensium/supervisor/reload"
 )
 
 // Supervisor is one running node. What is set once before the pool starts is not guarded; the settings are read through
@@ -35,17 +36,22 @@ type Supervisor struct {
 	begun    time.Time
 	node     string
 
-	current   atomic.Pointer[settings]
-	embedded  *embedded
-	app       *python.Application
-	broker    *broker.Broker
-	control   *control.Control
-	pool      *pool.Pool
-	source    *source
-	tally     tally
-	consumed  consumed
-	scaler    *scaler
-	estimates *estimates
+	current    atomic.Pointer[settings]
+	embedded   *embedded
+	generation atomic.Pointer[generation]
+	retiring   sync.WaitGroup // generations that end
+	ending     chan struct{}  // closed when those have to end now
+	broker     *broker.Broker
+	control    *control.Control
+	pool       *pool.Pool
+	source     *source
+	tally      tally
+	consumed   consumed
+	scaler     *scaler
+	estimates  *estimates
+	watcher    *reload.Watcher
+	applier    *applier
+	reloads    reloads
 }
 
 // settings are a snapshot of everything that decides about tasks.
@@ -56,7 +62,7 @@ type settings struct {
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
 	if s.output == nil {
 		s.output = os.Stderr
 	}
@@ -78,7 +84,9 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.node = config.NodeName(c.Node, host)
 	s.signals = newSignals(o.Signals)
 	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
-	s.signals.reload = func(why string) { s.log.Info("reload asked for", "reason", why) }
+	s.applier = newApplier(s)
+	s.watcher = reload.New(o.Loaded.Input(), o.Loaded, s.applier.take, s.log.Named("config"))
+	s.signals.reload = s.watcher.Reload
 	return s, nil
 }
 
@@ -94,8 +102,10 @@ func (s *Supervisor) serve() error {
 	for _, note := range s.o.Loaded.Notes {
 		s.log.Info("note", "key", note.Key, "text", note.Text)
 	}
-	if !s.o.Loaded.Config.Broker.Consume {
-		return s.rest()
+	for !s.o.Loaded.Config.Broker.Consume {
+		if goOn, err := s.rest(); !goOn {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -126,13 +136,22 @@ func (s *Supervisor) serve() error {
 	return s.work(ctx)
 }
 
-// rest is what USE_CELERY=false asks for: stay up and consume nothing.
-func (s *Supervisor) rest() error {
-	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "waiting for a signal to end")
-	<-s.stopping.warm
-	why, err := s.stopping.reason()
-	s.log.Info("ended", "reason", why)
-	return err
+// rest is what USE_CELERY=false asks for: stay up and consume nothing, until the settings say otherwise or somebody ends it.
+func (s *Supervisor) rest() (goOn bool, err error) {
+	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "wait for other settings, or a signal to end")
+	for {
+		select {
+		case <-s.stopping.warm:
+			why, err := s.stopping.reason()
+			s.log.Info("ended", "reason", why)
+			return false, err
+		case <-s.applier.wake:
+		}
+		if r, _ := s.applier.next(); r != nil && r.Loaded.Config.Broker.Consume {
+			s.o.Loaded = r.Loaded
+			return true, nil
+		}
+	}
 }
 
 func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) error {
@@ -152,14 +171,10 @@ func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) e
 
 // startApplication imports the application and settles what its settings and ours make together.
 func (s *Supervisor) startApplication(ctx context.Context) error {
-	c := s.o.Loaded.Config
-	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
+	set, fallback := s.o.Loaded.Overrides()
+	o, why, err := s.pythonOptions(&s.o.Loaded.Effective, set, fallback, s.o.Loaded.Vars)
 	if err != nil {
 		return &SetupError{Err: err}
-	}
-	set, fallback := s.o.Loaded.Overrides()
-	if s.embedded != nil {
-		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
 	}
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -170,26 +185,17 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 		case <-starting.Done():
 		}
 	}()
-	o := python.Options{
-		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, s.o.Loaded.Vars),
-		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
-		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
-		Log: s.log.Named("python"),
-	}
-	if s.o.Loaded.Origins.Set("broker.queues") {
-		o.Queues = c.Broker.Queues
-	}
 	app, err := python.Start(starting, o)
 	if err != nil {
 		return s.startError(err)
 	}
-	s.app = app
+	s.generation.Store(newGeneration(app, set))
 	info := app.Info()
 	for _, w := range info.Warnings {
 		s.log.Warn("application", "warning", w)
 	}
 	s.adopt(s.o.Loaded, info)
-	s.log.Debug("application imported", "took", fmt.Sprintf("%.3fs", info.Seconds), "interpreter", path, "reason", why)
+	s.log.Debug("application imported", "took", fmt.Sprintf("%.3fs", info.Seconds), "interpreter", o.Interpreter, "reason", why)
 	return nil
 }
 
@@ -216,7 +222,9 @@ func (s *Supervisor) store(ctx context.Context, results []celery.Result) error {
 func (s *Supervisor) closeApplication() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if err := s.app.Close(ctx); err != nil {
+	close(s.ending)
+	defer s.retiring.Wait()
+	if err := s.generation.Load().app.Close(ctx); err != nil {
 		s.log.Warn("close application", "error", err)
 	}
 }
@@ -273,8 +281,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	c := s.current.Load().Config
 	s.source = newSource(s)
 	s.pool = pool.New(pool.Options{
-		Source: s.source, Factory: s.app, Log: s.log.Named("pool"), Grace: closeTimeout,
-		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
+		Source: s.source, Factory: s.generation.Load(), Log: s.log.Named("pool"), Grace: closeTimeout, Limits: poolLimits(c.Pool),
 		Hooks: pool.Hooks{
 			Started: func(_ int, took time.Duration) { s.tally.childStarted(); s.scaler.started(took) },
 			Closed:  func(_ int, reason pool.Reason) { s.tally.childClosed(reason); s.scaler.nudge() },
@@ -292,7 +299,9 @@ func (s *Supervisor) work(ctx context.Context) error {
 	}
 	s.scaler = newScaler(s)
 	loops.Go(func() { s.scaler.run(ctx) })
-	s.app.Ready()
+	s.generation.Load().app.Ready()
+	s.applier.begin(s.o.Loaded)
+	applied, stopApplying := s.applying(ctx)
 	s.log.Info(s.node + " ready.")
 
 	var failure error
@@ -301,8 +310,10 @@ func (s *Supervisor) work(ctx context.Context) error {
 		s.stopping.fail(failure)
 	case <-s.stopping.warm:
 	}
+	stopApplying()
+	<-applied
 	why, asked := s.stopping.reason()
-	s.app.ShuttingDown(s.stopping.how())
+	s.generation.Load().app.ShuttingDown(s.stopping.how())
 	s.drain(why)
 	return errors.Join(failure, asked, s.sayGoodbye())
 }

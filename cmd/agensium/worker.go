@@ -58,8 +58,7 @@ func (w *workerCommand) Run(c *call) error {
 		return err
 	}
 	return setup(supervisor.Run(c.ctx, supervisor.Options{
-		Loaded: loaded, Reload: func() (*config.Loaded, error) { return config.Load(c.input(w.flags(c.cli))) },
-		Stderr: c.std.err, Quiet: c.cli.Quiet, Version: version(),
+		Loaded: loaded, Stderr: c.std.err, Quiet: c.cli.Quiet, Version: version(),
 	}))
 }
 
