@@ -18,7 +18,8 @@ func (s *Supervisor) sendsEvents(t *celery.Task) bool {
 	return o.SendEvents || !known
 }
 
-func (s *Supervisor) received(t *celery.Task, _ *celery.Delivery) {
+func (s *Supervisor) received(t *celery.Task, d *celery.Delivery) {
+	s.meterReceived(t, d)
 	if s.sendsEvents(t) {
 		s.control.Events.TaskReceived(t)
 	}
@@ -32,6 +33,7 @@ func (s *Supervisor) started(t *celery.Task) {
 }
 
 func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
+	s.meterFinished(f)
 	t, o := f.Job.Task, f.Outcome
 	if f.Job.Verdict == nil || f.Loss != nil {
 		s.tally.active.Add(-1)

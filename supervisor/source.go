@@ -194,7 +194,7 @@ func newSource(s *Supervisor) *source {
 		repr:     func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
 		location: func() *time.Location { return s.current.Load().location },
 		lines: &taskLines{
-			log:     s.log.Named("task"),
+			log:     everyLine(s.log).Named("task"),
 			args:    func() bool { return s.current.Load().Config.Log.Args },
 			results: func() bool { return s.current.Load().Config.Log.Results },
 		},

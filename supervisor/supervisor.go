@@ -19,6 +19,7 @@ import (
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/admin"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
@@ -44,6 +45,17 @@ type Supervisor struct {
 	source   *source
 	tally    tally
 	consumed consumed
+
+	admin     *admin.Server // nil: none
+	systemd   *systemd      // nil: not under systemd
+	calm      *calm         // log
+	life      *life
+	parts     atomic.Pointer[parts]
+	metrics   *admin.Metrics
+	waits     waits
+	glance    glance
+	decisions decisions
+	reloads   reloads
 }
 
 // settings are a snapshot of everything that decides about tasks.
@@ -67,9 +79,11 @@ func newSupervisor(o Options) (*Supervisor, error) {
 		}
 		s.logFile, s.output = f, f
 	}
-	s.log = hclog.New(&hclog.LoggerOptions{
-		Name: "agensium", Output: s.output, Level: hclog.LevelFromString(c.Log.Level), JSONFormat: c.Log.Format == "json",
-	})
+	s.calm = newCalm(newLogger(c.Log, s.output))
+	s.log, s.life = s.calm, newLife(s.begun)
+	s.reloads.taken = s.begun
+	s.metrics = admin.NewMetrics(s.sample)
+	s.tally.metrics = s.metrics
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name of this host: %w", err)
@@ -77,7 +91,8 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.node = config.NodeName(c.Node, host)
 	s.signals = newSignals(o.Signals)
 	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
-	s.signals.reload = func(why string) { s.log.Info("reload asked for", "reason", why) }
+	s.signals.reload = s.reload
+	s.systemd = newSystemd(s)
 	return s, nil
 }
 
@@ -124,8 +139,10 @@ func (s *Supervisor) serve() error {
 // rest is what USE_CELERY=false asks for: stay up and consume nothing.
 func (s *Supervisor) rest() error {
 	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "waiting for a signal to end")
+	s.life.is(resting, s.o.Loaded.Origins["broker.consume"].String()+" says so")
 	<-s.stopping.warm
 	why, err := s.stopping.reason()
+	s.life.drains(why, 0)
 	s.log.Info("ended", "reason", why)
 	return err
 }
@@ -148,6 +165,7 @@ func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) e
 // startApplication imports the application and settles what its settings and ours make together.
 func (s *Supervisor) startApplication(ctx context.Context) error {
 	c := s.o.Loaded.Config
+	s.life.is(starting, "importing "+c.Python.App)
 	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
 	if err != nil {
 		return &SetupError{Err: err}
@@ -172,7 +190,7 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, s.o.Loaded.Vars),
 		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
 		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
-		Log: s.log.Named("python"),
+		Log: everyLine(s.log).Named("python"),
 	}
 	if s.o.Loaded.Origins.Set("broker.queues") {
 		o.Queues = c.Broker.Queues
@@ -281,6 +299,8 @@ func (s *Supervisor) work(ctx context.Context) error {
 		loops.Go(func() { s.control.Run(ctx) })
 	}
 	s.pool.Resize(c.Pool.Concurrency)
+	s.consumes()
+	loops.Go(func() { s.watch().run(ctx) })
 	s.app.Ready()
 	s.log.Info(s.node + " ready.")
 
@@ -305,7 +325,9 @@ func (s *Supervisor) listenForPeers(ctx context.Context) {
 }
 
 func (s *Supervisor) drain(why string) {
-	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, s.current.Load().Config.Drain.Budget())
+	budget := s.current.Load().Config.Drain.Budget()
+	s.life.drains(why, budget)
+	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, budget)
 }
 
 func (s *Supervisor) sayGoodbye() error {

@@ -97,7 +97,7 @@ func (b *Broker) keysNow(ctx context.Context) ([]listOf, error) {
 	case <-b.ended:
 		return nil, ErrClosed
 	case <-ctx.Done():
-		return nil, fmt.Errorf("ask the engine for its queues: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("%w: asked for its queues: %w", ErrSilent, context.Cause(ctx))
 	}
 }
 

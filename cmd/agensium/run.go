@@ -38,6 +38,8 @@ type cli struct {
 
 	Worker  workerCommand  `cmd:"" help:"Run tasks, as celery worker does."`
 	ConfigC configCommands `cmd:"" name:"config" help:"Check and show the settings."`
+	Status  statusCommand  `cmd:"" help:"Show the node that runs here, its slots and queues, and the other nodes."`
+	Health  healthCommand  `cmd:"" help:"Tell whether the node that runs here is healthy: exit status 0 or 1, and one line."`
 }
 
 // call is what every command gets.
