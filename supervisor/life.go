@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/agensium/agensium/celery/redisconn"
 )
 
 // The phases of a node's life. Health, metrics, status and systemd say the same words.
@@ -125,7 +127,7 @@ func (s *Supervisor) brokerTrouble() string {
 	st := b.Status()
 	switch {
 	case st.Condition != nil:
-		return st.Condition.Name + ": " + st.Condition.Error
+		return st.Condition.Name + ": " + redisconn.Mask(st.Condition.Error)
 	case st.Incarnation == "" || !st.Connected:
 		return "connecting"
 	}

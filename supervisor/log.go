@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -197,12 +196,4 @@ func everyLine(l hclog.Logger) hclog.Logger {
 		return c.Logger
 	}
 	return l
-}
-
-// words joins names for a sentence: a, b and c.
-func words(names []string) string {
-	if len(names) < 2 {
-		return strings.Join(names, "")
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
