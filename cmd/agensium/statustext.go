@@ -64,7 +64,7 @@ func renderSlots(out io.Writer, s *supervisor.SlotsStatus) {
 			states = append(states, fmt.Sprintf("%d %s", n, state))
 		}
 	}
-	fmt.Fprintf(out, "\nslots: %d of at most %d; %s; children take %s\n", len(s.Slots), s.Max, strings.Join(states, ", "), bytes(s.Memory))
+	fmt.Fprintf(out, "\nslots: %d of at most %d; %s; children take %s\n", len(s.Slots), s.Max, strings.Join(states, ", "), size(s.Memory))
 	for i, d := range slices.Backward(s.Decisions) {
 		if i < len(s.Decisions)-5 {
 			break
@@ -77,7 +77,7 @@ func renderSlots(out io.Writer, s *supervisor.SlotsStatus) {
 		if t := slot.Task; t != nil {
 			task = fmt.Sprintf("%s[%s] of %s, %s", t.Name, t.ID, t.Queue, ago(t.Runtime))
 		}
-		fmt.Fprintf(w, "  %d\t%s\tpid %d\t%s\t%s\n", slot.ID, slot.State, slot.PID, bytes(slot.Memory), task)
+		fmt.Fprintf(w, "  %d\t%s\tpid %d\t%s\t%s\n", slot.ID, slot.State, slot.PID, size(slot.Memory), task)
 	}
 	_ = w.Flush()
 }
@@ -134,7 +134,7 @@ func ago(seconds float64) string {
 	}
 }
 
-func bytes(n int64) string {
+func size(n int64) string {
 	if n < 10<<20 {
 		return strconv.FormatInt(n>>10, 10) + "KiB"
 	}
