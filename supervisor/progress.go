@@ -62,7 +62,7 @@ func (p *progress) step(now time.Time, s sight, timeout time.Duration) (ask bool
 func (p *progress) answer(now time.Time, waiting bool, timeout time.Duration) verdict {
 	if !waiting {
 		p.waiting, p.rebuilt = time.Time{}, false
-		p.gap = min(2*p.gap, longestGap)
+		p.gap = min(2*p.gap, max(timeout, longestGap))
 		p.ask = now.Add(p.gap)
 		return fine
 	}
