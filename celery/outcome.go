@@ -36,7 +36,7 @@ type Outcome struct {
 	Expected   bool          // the exception is one that the task declares in `throws`: logged as information
 	MaxRSS     int64         // high-water mark of the child's resident memory, bytes; 0 if unknown
 	Loss       *Loss         // how the executor died; only with Lost
-	Refused    string        // the message could not be run at all: undecodable, disallowed or unregistered; State is Failure
+	Refused    string        // the message could not be run at all: undecodable, content_type_refused or unknown_task; State is Failure
 }
 
 // LossCause says in a word why an executor is gone. The words are those of logs, metrics and dead letters.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/control"
 	"github.com/agensium/agensium/pool"
 )
@@ -53,7 +54,7 @@ type terminated struct{ signal syscall.Signal }
 func (t terminated) Error() string {
 	return "terminated by remote control with " + signalName(int(t.signal))
 }
-func (t terminated) Signal() syscall.Signal { return t.signal }
+func (t terminated) LossCause() celery.LossCause { return celery.LossTerminated }
 
 func (n nodeRevoker) Terminate(_ context.Context, ids []string, signal syscall.Signal) []string {
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !n.pool.Terminate(id, terminated{signal}) })

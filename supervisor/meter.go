@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -71,22 +72,22 @@ func outcomeOf(f *pool.Finished) admin.Outcome {
 
 // glance is what was seen when somebody last looked at Redis and at the children.
 type glance struct {
-	mu     sync.Mutex
-	at     time.Time
-	err    error
-	depths *broker.Depths
-	queues []admin.Queue
-	memory *admin.Memory
-	nodes  []broker.Node
+	mu       sync.Mutex
+	at       time.Time
+	err      error
+	contents *broker.Contents
+	queues   []admin.Queue
+	memory   *admin.Memory
+	nodes    []broker.Node
 }
 
 // glances is a copy of it.
 type glances struct {
-	err    error
-	depths *broker.Depths
-	queues []admin.Queue
-	memory *admin.Memory
-	nodes  []broker.Node
+	err      error
+	contents *broker.Contents
+	queues   []admin.Queue
+	memory   *admin.Memory
+	nodes    []broker.Node
 }
 
 // look returns what is in Redis and what the children take, at most lookEvery old. The registry of nodes is read only for those who
@@ -102,7 +103,7 @@ func (s *Supervisor) look(ctx context.Context, wantNodes bool) glances {
 	now := time.Now()
 	if now.Sub(g.at) >= lookEvery || g.at.IsZero() {
 		g.at, g.memory = now, childMemory(r.pool)
-		g.depths, g.queues, g.nodes = nil, nil, nil
+		g.contents, g.queues, g.nodes = nil, nil, nil
 		if g.err = s.reachable(r.broker); g.err == nil {
 			g.read(ctx, s, r.broker)
 		}
@@ -110,17 +111,18 @@ func (s *Supervisor) look(ctx context.Context, wantNodes bool) glances {
 	if wantNodes && g.nodes == nil && g.err == nil {
 		g.nodes, g.err = r.broker.Nodes(ctx)
 	}
-	return glances{g.err, g.depths, g.queues, g.memory, g.nodes}
+	return glances{g.err, g.contents, g.queues, g.memory, g.nodes}
 }
 
 func (g *glance) read(ctx context.Context, s *Supervisor, b *broker.Broker) {
-	depths, err := b.Depths(ctx)
+	lies, err := b.Contents(ctx)
 	if g.err = err; err != nil {
 		return
 	}
-	g.depths = &depths
-	for _, q := range depths.Queues {
-		g.queues = append(g.queues, admin.Queue{Name: q.Queue, Due: q.Due, Oldest: s.waits.look(q.Queue, g.at, q.Due)})
+	g.contents = &lies
+	for _, name := range slices.Sorted(maps.Keys(lies.Due)) {
+		due := int64(lies.Due[name])
+		g.queues = append(g.queues, admin.Queue{Name: name, Due: due, Oldest: s.waits.look(name, g.at, due)})
 	}
 }
 
@@ -174,8 +176,8 @@ func (s *Supervisor) sample(ctx context.Context) *admin.Sample {
 	out.Hosts = d.Hosts
 	out.Broker = brokerSample(r.broker.Status())
 	out.Queues, out.Memory = saw.queues, saw.memory
-	if saw.depths != nil {
-		out.Lying = &admin.Lying{Parked: saw.depths.Parked, Dead: saw.depths.Dead}
+	if saw.contents != nil {
+		out.Lying = &admin.Lying{Parked: saw.contents.Parked, Dead: saw.contents.Dead}
 	}
 	return out
 }

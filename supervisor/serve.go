@@ -10,7 +10,6 @@ import (
 	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/supervisor/admin"
-	"github.com/agensium/agensium/supervisor/autoscale"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
@@ -75,11 +74,6 @@ func (s *Supervisor) running() parts {
 // consumes notes that the node has all its parts and begins to consume.
 func (s *Supervisor) consumes() {
 	s.parts.Store(&parts{s.broker, s.pool})
-	c := s.current.Load()
-	if len(s.decisions.list()) == 0 {
-		n := c.Config.Pool.Concurrency
-		s.decisions.note(s.begun, autoscale.Decision{Target: n, Reason: fmt.Sprintf("target %d: pool.concurrency (%s)", n, c.Origins["pool.concurrency"])})
-	}
 	s.life.is(consuming, strings.Join(s.consumed.list(), ", "))
 }
 

@@ -18,13 +18,25 @@ import (
 
 // adopt makes what the files and the application say the settings of now.
 func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
-	effective := loaded.Resolve(appSettings(info))
-	now := &settings{Effective: effective, info: info, location: location(info)}
+	effective := loaded.Resolve(ownWords(appSettings(info), loaded))
+	now := &settings{Effective: effective, info: info}
 	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
 	for name, task := range info.Tasks {
 		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)
 	}
 	s.current.Store(now)
+}
+
+// ownWords leaves out what the application has from us: what REDIS_URL gave it stands in its settings, too.
+func ownWords(a config.AppSettings, loaded *config.Loaded) config.AppSettings {
+	_, given := loaded.Overrides()
+	if a.BrokerURL != nil && *a.BrokerURL == given["broker_url"] {
+		a.BrokerURL = nil
+	}
+	if a.ResultBackend != nil && *a.ResultBackend == given["result_backend"] {
+		a.ResultBackend = nil
+	}
+	return a
 }
 
 // override applies what a table [tasks."name"] says to the options that the task brings.
@@ -148,13 +160,6 @@ func ints(v any) []int {
 		}
 	}
 	return all
-}
-
-func location(info python.Info) *time.Location {
-	if l, err := time.LoadLocation(info.Settings.Timezone); err == nil {
-		return l
-	}
-	return time.UTC
 }
 
 // targets returns where broker and results are. Results that are not on Redis are stored by Celery's own code in the children.

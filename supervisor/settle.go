@@ -20,12 +20,14 @@ const (
 	causeEarlyAck      = "lost_after_early_ack"
 )
 
-// settlement decides how a job's delivery ends: the table of protocol notes D.1. Whatever is stored is stored first.
+// settlement decides how a job's delivery ends: the table of protocol notes D.1. Whatever is stored is stored first. A stored
+// SUCCESS is never overwritten: where there may be one, it is looked up first. That is so for a redelivered message, and for
+// a RETRY, since the message of the retry is published before its document gets here.
 //
 // A task that is acknowledged early (acks_late off) keeps its claim until it has ended all the same, so that its death
 // can be told from its success; but it is never run a second time.
 func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settlement {
-	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered}
+	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered || f.Outcome.State == celery.Retry}
 	if v := f.Job.Verdict; v != nil {
 		if bury(v.Cause) {
 			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
@@ -67,7 +69,7 @@ func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement) 
 }
 
 // verdict decides what is recorded for a job whose executor died; nil means that the message goes back.
-func (r rules) verdict(job pool.Job, loss *celery.Loss, o celery.TaskOptions, number uint64) *celery.Verdict {
+func (r rules) verdict(job pool.Job, loss *celery.Loss, o celery.TaskOptions) *celery.Verdict {
 	switch loss.Cause {
 	case celery.LossShutdown:
 		return nil
@@ -81,7 +83,7 @@ func (r rules) verdict(job pool.Job, loss *celery.Loss, o celery.TaskOptions, nu
 	if o.AcksLate && o.RejectOnWorkerLost && !r.exhausted(deaths) {
 		return nil
 	}
-	v := workerLost(loss, number)
+	v := workerLost(loss)
 	if o.AcksLate && o.RejectOnWorkerLost {
 		v.Cause = causeMaxDeliveries
 	}
@@ -99,14 +101,10 @@ func bury(cause string) bool {
 	return false
 }
 
-// workerLost words a lost child exactly as Celery does (billiard/pool.py, protocol notes C.5).
-func workerLost(loss *celery.Loss, number uint64) *celery.Verdict {
-	how := fmt.Sprintf("exitcode %d", loss.ExitCode)
-	if loss.Signal > 0 {
-		how = fmt.Sprintf("signal %d (%s)", loss.Signal, signalName(loss.Signal))
-	}
+// workerLost takes the words of the loss, which are exactly Celery's (billiard/pool.py, protocol notes C.5).
+func workerLost(loss *celery.Loss) *celery.Verdict {
 	return &celery.Verdict{State: celery.Failure, Type: "WorkerLostError", Module: "billiard.exceptions",
-		Args: []any{fmt.Sprintf("Worker exited prematurely: %s Job: %d.", how, number)}, CallBack: true,
+		Args: []any{loss.Detail}, CallBack: true,
 		Cause: string(loss.Cause), Tail: loss.Tail}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,16 +22,13 @@ type queues interface {
 // source feeds the pool: it claims, decodes and admits deliveries, and settles them by their outcome. One for each
 // supervisor; its methods are called by the slots' goroutines.
 type source struct {
-	queues   queues
-	gate     func() gate                                   // the settings of now
-	limits   func(*celery.Task) (soft, hard time.Duration) // of a task, after message, task and configuration
-	repr     func() bool                                   // the repr of return values is wanted
-	location func() *time.Location                         // of times without an offset
-	lines    *taskLines
-	watch    observer
-	log      hclog.Logger
-
-	lost atomic.Uint64 // numbers the jobs in WorkerLostError, as Celery's parent does
+	queues queues
+	gate   func() gate                                   // the settings of now
+	limits func(*celery.Task) (soft, hard time.Duration) // of a task, after message, task and configuration
+	repr   func() bool                                   // the repr of return values is wanted
+	lines  *taskLines
+	watch  observer
+	log    hclog.Logger
 
 	mu   sync.Mutex
 	held map[*celery.Delivery]*holding // in progress
@@ -87,13 +83,13 @@ func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
 	g := s.gate()
 	o, _ := g.known(job.Task.Name)
 	s.lines.lost(job.Task, loss)
-	return g.rules.verdict(job, loss, o, s.lost.Add(1))
+	return g.rules.verdict(job, loss, o)
 }
 
 // open makes a job of a delivery, or says how it ends without one.
 func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
 	now := time.Now()
-	task, err := celery.Decode(d.Raw, s.location())
+	task, err := celery.Decode(d.Raw, time.UTC) // a naive time is UTC, whatever the application's timezone
 	if err != nil {
 		s.log.Error("message cannot be decoded", "queue", d.Queue, "bytes", len(d.Raw), "error", err, "next", "dead letter")
 		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err)}}
@@ -190,9 +186,8 @@ func newSource(s *Supervisor) *source {
 			}
 			return g
 		},
-		limits:   func(t *celery.Task) (soft, hard time.Duration) { return s.current.Load().limits(t) },
-		repr:     func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
-		location: func() *time.Location { return s.current.Load().location },
+		limits: func(t *celery.Task) (soft, hard time.Duration) { return s.current.Load().limits(t) },
+		repr:   func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
 		lines: &taskLines{
 			log:     everyLine(s.log).Named("task"),
 			args:    func() bool { return s.current.Load().Config.Log.Args },

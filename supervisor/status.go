@@ -160,8 +160,8 @@ func (s *Supervisor) Status(ctx context.Context) any {
 	for _, q := range saw.queues {
 		out.Queues = append(out.Queues, QueueStatus{q.Name, q.Due, seconds(q.Oldest)})
 	}
-	if saw.depths != nil {
-		out.Parked, out.DeadLetters = &saw.depths.Parked, &saw.depths.Dead
+	if saw.contents != nil {
+		out.Parked, out.DeadLetters = &saw.contents.Parked, &saw.contents.Dead
 	}
 	out.Nodes = NodesStatus(saw.nodes)
 	if saw.err != nil {

@@ -36,15 +36,17 @@ type Supervisor struct {
 	begun    time.Time
 	node     string
 
-	current  atomic.Pointer[settings]
-	embedded *embedded
-	app      *python.Application
-	broker   *broker.Broker
-	control  *control.Control
-	pool     *pool.Pool
-	source   *source
-	tally    tally
-	consumed consumed
+	current   atomic.Pointer[settings]
+	embedded  *embedded
+	app       *python.Application
+	broker    *broker.Broker
+	control   *control.Control
+	pool      *pool.Pool
+	source    *source
+	tally     tally
+	consumed  consumed
+	scaler    *scaler
+	estimates *estimates
 
 	admin     *admin.Server // nil: none
 	systemd   *systemd      // nil: not under systemd
@@ -61,13 +63,12 @@ type Supervisor struct {
 // settings are a snapshot of everything that decides about tasks.
 type settings struct {
 	*config.Effective
-	info     python.Info
-	location *time.Location
-	tasks    map[string]celery.TaskOptions
+	info  python.Info
+	tasks map[string]celery.TaskOptions
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), output: o.Stderr}
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
 	if s.output == nil {
 		s.output = os.Stderr
 	}
@@ -117,6 +118,10 @@ func (s *Supervisor) serve() error {
 	defer loops.Wait()
 	defer cancel() // before loops.Wait
 
+	if err := child.BecomeSubreaper(); err != nil {
+		s.log.Debug("orphans of children are not reaped", "error", err)
+	}
+	loops.Go(func() { child.ReapStrangers(ctx) })
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}
@@ -127,7 +132,7 @@ func (s *Supervisor) serve() error {
 		return err
 	}
 	defer s.closeApplication()
-	if err := s.connect(); err != nil {
+	if err := s.connect(ctx); err != nil {
 		return err
 	}
 	if !s.o.Quiet {
@@ -169,9 +174,6 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
 	if err != nil {
 		return &SetupError{Err: err}
-	}
-	if err := child.BecomeSubreaper(); err != nil {
-		s.log.Debug("become subreaper", "error", err)
 	}
 	set, fallback := s.o.Loaded.Overrides()
 	if s.embedded != nil {
@@ -240,12 +242,17 @@ func (s *Supervisor) closeApplication() {
 // closeTimeout bounds each step of the end that does not depend on tasks.
 const closeTimeout = 5 * time.Second
 
-// connect checks where broker and results are, and prepares broker and control. Nothing is opened yet.
-func (s *Supervisor) connect() error {
+const hintURLs = "set broker.url and results.url, or CELERY_BROKER_URL and CELERY_RESULT_BACKEND"
+
+// connect checks where broker and results are, and prepares broker and control. No connection stays open yet.
+func (s *Supervisor) connect(ctx context.Context) error {
 	now := s.current.Load()
 	target, results, err := s.targets(now)
 	if err != nil {
-		return &SetupError{Err: err, Hint: "set broker.url and results.url, or CELERY_BROKER_URL and CELERY_RESULT_BACKEND"}
+		return &SetupError{Err: err, Hint: hintURLs}
+	}
+	if err := s.checkFitness(ctx, target); err != nil {
+		return err
 	}
 	c := now.Config
 	s.consumed.set(c.Consumed())
@@ -286,7 +293,10 @@ func (s *Supervisor) work(ctx context.Context) error {
 	s.pool = pool.New(pool.Options{
 		Source: s.source, Factory: s.app, Log: s.log.Named("pool"), Grace: closeTimeout,
 		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
-		Hooks:  pool.Hooks{Started: s.tally.childStarted, Closed: s.tally.childClosed},
+		Hooks: pool.Hooks{
+			Started: func(_ int, took time.Duration) { s.tally.childStarted(took); s.scaler.started(took) },
+			Closed:  func(_ int, reason pool.Reason) { s.tally.childClosed(reason); s.scaler.nudge() },
+		},
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
@@ -298,8 +308,9 @@ func (s *Supervisor) work(ctx context.Context) error {
 		s.listenForPeers(ctx)
 		loops.Go(func() { s.control.Run(ctx) })
 	}
-	s.pool.Resize(c.Pool.Concurrency)
+	s.scaler = newScaler(s)
 	s.consumes()
+	loops.Go(func() { s.scaler.run(ctx) })
 	loops.Go(func() { s.watch().run(ctx) })
 	s.app.Ready()
 	s.log.Info(s.node + " ready.")

@@ -27,12 +27,12 @@ type tally struct {
 
 func (t *tally) load() (active, processed int) { return int(t.active.Load()), int(t.processed.Load()) }
 
-func (t *tally) childStarted(_ int, took time.Duration) {
+func (t *tally) childStarted(took time.Duration) {
 	t.started.Add(1)
 	t.metrics.ChildStarted(took)
 }
 
-func (t *tally) childClosed(_ int, reason pool.Reason) {
+func (t *tally) childClosed(reason pool.Reason) {
 	t.closed.Add(1)
 	t.metrics.ChildLeft(string(reason))
 }

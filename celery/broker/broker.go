@@ -138,6 +138,7 @@ func (b *Broker) Close(ctx context.Context) error {
 		b.end()
 		b.closeClients()
 	})
+	<-b.ended
 	b.loops.Wait()
 	return err
 }

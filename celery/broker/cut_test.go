@@ -136,3 +136,37 @@ func leaveUnacked(t testing.TB, c *redis.Client, id string, at time.Time) {
 		t.Fatal(err)
 	}
 }
+
+// Several slots: claims of several messages are under way in the pipeline that is cut.
+func TestEveryCutWithManySlots(t *testing.T) {
+	r := celerytest.StartRedis(t, "--databases", "1024")
+	db := 0
+	for _, when := range []celerytest.When{celerytest.BeforeRequest, celerytest.BeforeReply, celerytest.AfterReply} {
+		for n := 1; n <= 70; n += 3 {
+			db++
+			db := db
+			t.Run(fmt.Sprintf("%s %d", when, n), func(t *testing.T) {
+				t.Parallel()
+				c := r.Client(db)
+				for i := range 12 {
+					push(t, c, []string{"celery", "celery" + step + "6"}[i%2], fmt.Sprint(i))
+				}
+				p := celerytest.StartProxy(t, r.Addr())
+				p.CutAt(n, when)
+				a := start(t, p.URL(db), func(o *Options) { o.Node, o.Quarantine = "a", 50*time.Millisecond })
+				b := start(t, p.URL(db), func(o *Options) { o.Node, o.Quarantine = "b", 50*time.Millisecond })
+				seen := consume(t, 12, a, b)
+				for id, ds := range seen {
+					if len(ds) != 1 {
+						t.Errorf("%s came %d times", id, len(ds))
+					}
+				}
+				closeBroker(t, a)
+				closeBroker(t, b)
+				if keys := claimKeys(t, c); len(keys) != 0 || len(seen) != 12 {
+					t.Errorf("%d of 12 came; claim keys left: %q", len(seen), keys)
+				}
+			})
+		}
+	}
+}

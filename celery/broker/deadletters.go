@@ -91,14 +91,14 @@ func (f *DeadFilter) match(l *DeadLetter) bool {
 
 // List returns the dead letters that the filter chooses, the newest first.
 func (d *DeadLetters) List(ctx context.Context, f DeadFilter) ([]DeadLetter, error) {
-	by := &redis.ZRangeBy{Min: "-inf", Max: "+inf"}
+	from, to := "-inf", "+inf"
 	if !f.After.IsZero() {
-		by.Min = score(f.After)
+		from = score(f.After)
 	}
 	if !f.Before.IsZero() {
-		by.Max = "(" + score(f.Before)
+		to = "(" + score(f.Before)
 	}
-	ids, err := d.client.ZRevRangeByScore(ctx, d.ring.deadIndex(), by).Result()
+	ids, err := d.client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: d.ring.deadIndex(), ByScore: true, Rev: true, Start: to, Stop: from}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}

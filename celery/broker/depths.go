@@ -2,84 +2,42 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/agensium/agensium/celery/redisconn"
 )
 
-// QueueDepth is what lies in one queue, over all priority steps.
-type QueueDepth struct {
-	Queue string `json:"queue"`
-	Due   int64  `json:"due"` // messages that may run now
+// Depths counts what waits in each consumed queue, over all priority steps. It costs one command for each of them, so its callers
+// ask only when the answer matters.
+func (b *Broker) Depths(ctx context.Context) (map[string]int, error) {
+	return b.countIn(ctx, b.aux.Pipeline())
 }
 
-// Depths is what lies in Redis at one moment. Parked tasks and dead letters are those of all nodes.
-type Depths struct {
-	Queues []QueueDepth // those consumed now, by name
-	Parked int64
-	Dead   int64
-}
-
-// Depths counts what lies in Redis, with a command for each queue key and two more, in one round trip. Anyone may call it; nothing
-// calls it by itself.
-func (b *Broker) Depths(ctx context.Context) (Depths, error) {
-	keys, err := b.keysNow(ctx)
+// countIn does it at the end of a pipeline.
+func (b *Broker) countIn(ctx context.Context, pipe redis.Pipeliner) (map[string]int, error) {
+	keys, err := b.keys(ctx)
 	if err != nil {
-		return Depths{}, err
+		return nil, err
 	}
-	pipe := b.aux.Pipeline()
 	lengths := make([]*redis.IntCmd, len(keys))
 	for i, k := range keys {
 		lengths[i] = pipe.LLen(ctx, k.list)
 	}
-	parked := pipe.ZCard(ctx, b.eng.ring.parked())
-	dead := pipe.ZCard(ctx, b.eng.ring.deadIndex())
-	b.tally.commands.add(purposeDepth, len(keys)+2)
+	b.tally.commands.add(purposeSample, len(keys))
 	if _, err := pipe.Exec(ctx); err != nil {
-		return Depths{}, fmt.Errorf("count what waits in %d queue keys: %w", len(keys), err)
+		return nil, fmt.Errorf("count waiting messages: %w", err)
 	}
-	d := Depths{Parked: parked.Val(), Dead: dead.Val()}
+	depths := make(map[string]int)
 	for i, k := range keys {
-		at := slices.IndexFunc(d.Queues, func(q QueueDepth) bool { return q.Queue == k.queue })
-		if at < 0 {
-			at = len(d.Queues)
-			d.Queues = append(d.Queues, QueueDepth{Queue: k.queue})
-		}
-		d.Queues[at].Due += lengths[i].Val()
+		depths[k.queue] += int(lengths[i].Val())
 	}
-	slices.SortFunc(d.Queues, func(a, b QueueDepth) int { return strings.Compare(a.Queue, b.Queue) })
-	return d, nil
-}
-
-// Backlogged tells in one command whether any message waits in the queues consumed now. It returns when Redis and the engine have
-// answered, or ctx has ended.
-func (b *Broker) Backlogged(ctx context.Context) (bool, error) {
-	keys, err := b.keysNow(ctx)
-	if err != nil || len(keys) == 0 {
-		return false, err
-	}
-	lists := make([]string, len(keys))
-	for i, k := range keys {
-		lists[i] = k.list
-	}
-	b.tally.commands.add(purposeDepth, 1)
-	n, err := b.aux.Exists(ctx, lists...).Result() // a list that is empty does not exist
-	if err != nil {
-		return false, fmt.Errorf("look whether messages wait: %w", err)
-	}
-	return n > 0, nil
+	return depths, nil
 }
 
 type listOf struct{ queue, list string }
 
-// keysNow asks the engine, which owns them, for the keys of the queues consumed now.
-func (b *Broker) keysNow(ctx context.Context) ([]listOf, error) {
+// keys asks the engine, which owns them, for the keys that are consumed now. ErrSilent: it did not answer in time.
+func (b *Broker) keys(ctx context.Context) ([]listOf, error) {
 	answer := make(chan []listOf, 1)
 	asked := b.inbox.call(func() {
 		keys := make([]listOf, 0, len(b.eng.ring.keys))
@@ -99,73 +57,4 @@ func (b *Broker) keysNow(ctx context.Context) ([]listOf, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: asked for its queues: %w", ErrSilent, context.Cause(ctx))
 	}
-}
-
-// Node is a living node as the registry and its lease tell, or a dead one that nobody has cleared away yet.
-type Node struct {
-	ID      string        `json:"id"` // of the incarnation
-	Node    string        `json:"node"`
-	Host    string        `json:"host"`
-	PID     int           `json:"pid"`
-	Version string        `json:"version"`
-	Started time.Time     `json:"started"`
-	Queues  []string      `json:"queues"`
-	Lease   time.Duration `json:"lease"` // what is left of it; 0: dead
-}
-
-// Nodes reads the registry in one command and one for each node. It is the broker's own connection that asks.
-func (b *Broker) Nodes(ctx context.Context) ([]Node, error) {
-	return nodes(ctx, b.aux, b.eng.ring, &b.tally.commands)
-}
-
-// ReadNodes does the same without a broker: prefix and separator are kombu's global_keyprefix and sep.
-func ReadNodes(ctx context.Context, t *redisconn.Target, prefix, separator string) ([]Node, error) {
-	client := t.Client(redisconn.ClientOptions{Name: "agensium-status"})
-	defer client.Close()
-	return nodes(ctx, client, &keyring{prefix: prefix, separator: separator}, new(counters))
-}
-
-func nodes(ctx context.Context, client *redis.Client, ring *keyring, count *counters) ([]Node, error) {
-	count.add(purposeRegistry, 1)
-	entries, err := client.HGetAll(ctx, ring.nodes()).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read the registry of nodes: %w", err)
-	}
-	if len(entries) == 0 {
-		return nil, nil
-	}
-	pipe := client.Pipeline()
-	var found []Node
-	var leases []*redis.DurationCmd
-	for id, entry := range entries {
-		var n node
-		if json.Unmarshal([]byte(entry), &n) != nil {
-			continue // recovery says so in the log
-		}
-		found = append(found, Node{ID: id, Node: n.Node, Host: n.Host, PID: n.PID, Version: n.Version, Started: n.Started, Queues: queuesOf(ring, n.Keys)})
-		leases = append(leases, pipe.PTTL(ctx, ring.lease(id)))
-	}
-	count.add(purposeRegistry, len(leases))
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("read the leases of %d nodes: %w", len(leases), err)
-	}
-	for i, lease := range leases {
-		found[i].Lease = max(lease.Val(), 0)
-	}
-	slices.SortFunc(found, func(a, b Node) int {
-		if c := strings.Compare(a.Node, b.Node); c != 0 {
-			return c
-		}
-		return a.Started.Compare(b.Started)
-	})
-	return found, nil
-}
-
-func queuesOf(ring *keyring, lists []string) []string {
-	queues := make([]string, 0, len(lists))
-	for _, list := range lists {
-		queues = append(queues, ring.queueOf(list))
-	}
-	slices.Sort(queues)
-	return slices.Compact(queues)
 }

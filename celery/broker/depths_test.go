@@ -10,7 +10,7 @@ import (
 	"github.com/agensium/agensium/celery/celerytest"
 )
 
-func TestDepthsCountsEveryPriorityStepParkedAndDead(t *testing.T) {
+func TestContentsCountsEveryPriorityStepParkedAndDead(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
 	b := start(t, r.URL(0), func(o *Options) { o.Queues = []string{"celery", "mail"} })
@@ -21,23 +21,19 @@ func TestDepthsCountsEveryPriorityStepParkedAndDead(t *testing.T) {
 	if _, err := b.Next(bounded(t), &Finished{d, Settlement{Action: Park, Until: time.Now().Add(time.Hour)}}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := b.Depths(bounded(t))
+	got, err := b.Contents(bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting := int64(0)
-	for _, q := range got.Queues {
-		waiting += q.Due
-	}
-	if len(got.Queues) != 2 || waiting != 3 || got.Parked != 1 || got.Dead != 0 {
-		t.Errorf("depths %+v, want 3 of 5 messages waiting in two queues, one claimed and one parked", got)
+	if len(got.Due) != 2 || got.Due["celery"]+got.Due["mail"] != 3 || got.Parked != 1 || got.Dead != 0 {
+		t.Errorf("contents %+v, want 3 of 5 messages waiting in two queues, one claimed and one parked", got)
 	}
 	if some, err := b.Backlogged(bounded(t)); err != nil || !some {
 		t.Errorf("backlogged: %t, %v", some, err)
 	}
-	before := b.Status().Commands["depth"]
-	if _, err := b.Backlogged(bounded(t)); err != nil || b.Status().Commands["depth"] != before+1 {
-		t.Errorf("a look at the backlog costs %d commands, want 1", b.Status().Commands["depth"]-before)
+	before := b.Status().Commands["sample"]
+	if _, err := b.Backlogged(bounded(t)); err != nil || b.Status().Commands["sample"] != before+1 {
+		t.Errorf("a look at the backlog costs %d commands, want 1", b.Status().Commands["sample"]-before)
 	}
 	c.Del(bounded(t), "celery", "celery"+step+"3", "mail")
 	if some, err := b.Backlogged(bounded(t)); err != nil || some {

@@ -9,6 +9,9 @@
 // writes one pipeline at a time; every other loop has a file of its own:
 //
 //	engine.go   rounds: settlements and claims gathered into one pipeline
+//	claim.go    which keys are asked, and who gets what came
+//	doubt.go    claim keys that a cut connection may have filled
+//	lifecycle.go  incarnations, changes of the registry, the end
 //	wait.go     BLMOVE, one connection for each queue key that is empty
 //	results.go  results that must be stored before the claim is touched
 //	lease.go    the key that says that we live

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -45,23 +44,6 @@ type engine struct {
 	moves    []move   // LMOVEs of the round under way
 	checks   []*doubt // and its looks at doubtful keys
 	looks    []*redis.StringCmd
-}
-
-// claim is a message that lies in a claim key of ours.
-type claim struct {
-	celery.Delivery
-	name   string // of the claim key; changes when an incarnation lapses
-	ticket *ticket
-	key    *queueKey
-	ending bool // a settlement is owed
-	taken  bool // by another node
-}
-
-// move is an LMOVE under way.
-type move struct {
-	key    *queueKey
-	ticket *ticket
-	cmd    *redis.StringCmd
 }
 
 // serve runs until the broker is closed and nothing is left, or life ends.
@@ -181,57 +163,6 @@ func (e *engine) wanting() int {
 	return len(e.waiters)
 }
 
-// plan adds an LMOVE for each of n slots, from the most urgent keys that may have something, in turn.
-func (e *engine) plan(n int) {
-	now := time.Now()
-	keys := e.ring.keys
-	for i := 0; i < len(keys) && n > 0; {
-		j := i // keys[i:j] have the same step
-		for j < len(keys) && keys[j].step == keys[i].step {
-			if k := keys[j]; k.state == resting && !now.Before(k.restUntil) {
-				k.state = tryMove
-			}
-			j++
-		}
-		if slices.ContainsFunc(keys[i:j], func(k *queueKey) bool { return k.state == tryMove }) {
-			e.planStep(keys[i:j], n)
-			return
-		}
-		i = j
-	}
-}
-
-func (e *engine) planStep(keys []*queueKey, n int) {
-	for n > 0 {
-		for _, k := range keys {
-			if k.state != tryMove {
-				continue
-			}
-			t := e.ticket()
-			if t == nil {
-				return
-			}
-			cmd := e.batch.claim(k.list, t.name(e.ring, e.incarnation, k))
-			e.moves = append(e.moves, move{k, t, cmd})
-			if n--; n == 0 {
-				return
-			}
-			if e.ring.order != OrderRoundRobin {
-				break
-			}
-		}
-	}
-}
-
-// ticket returns nil if there is none: then the registry grows in the next round.
-func (e *engine) ticket() *ticket {
-	t := e.tickets.take()
-	if t == nil {
-		e.b.inbox.call(e.growTickets)
-	}
-	return t
-}
-
 // conclude reads the replies of a round. It returns a refusal, if there was one, that gives reason to wait.
 func (e *engine) conclude(err error) (refusal error) {
 	now := time.Now()
@@ -262,109 +193,21 @@ func (e *engine) conclude(err error) (refusal error) {
 	for _, m := range e.moves {
 		note(e.moved(m, now))
 	}
+	for _, m := range e.moves {
+		k := m.key
+		if k.asked > 0 && k.state == tryMove && k.asked >= k.run {
+			k.run = min(2*max(k.run, 1), mostAtOnce)
+		}
+		k.asked = 0
+	}
 	clear(e.moves)
 	e.moves = e.moves[:0]
 	return refusal
 }
 
-// moved takes in the reply of an LMOVE.
-func (e *engine) moved(m move, now time.Time) error {
-	raw, err := m.cmd.Bytes()
-	switch {
-	case err == nil:
-		m.key.lastHit = now
-		e.ring.gave(m.key)
-		e.adopt(m.ticket, m.key, raw, now)
-	case errors.Is(err, redis.Nil):
-		e.tickets.put(m.ticket)
-		if m.key.state == tryMove {
-			m.key.state = tryBlock
-		}
-	case answered(err):
-		e.tickets.put(m.ticket)
-		return err
-	default:
-		e.doubts = append(e.doubts, newDoubt(m.ticket, m.key, now, e.b.opt.Quarantine))
-	}
-	return nil
-}
-
-// adopt makes a claim of a message that arrived in a claim key and gives it to the slot that waited last. Without a slot it goes back
-// where it came from.
-func (e *engine) adopt(t *ticket, k *queueKey, raw []byte, now time.Time) {
-	name := t.name(e.ring, e.incarnation, k)
-	c := &claim{
-		Delivery: celery.Delivery{Queue: k.queue, Key: k.list, Claim: name, Raw: raw, Claimed: now},
-		name:     name, ticket: t, key: k,
-	}
-	e.claims[&c.Delivery] = c
-	e.tally.claimed.Add(1)
-	for !e.draining && !k.removed && len(e.waiters) > 0 {
-		w := e.waiters[len(e.waiters)-1]
-		e.waiters[len(e.waiters)-1] = nil
-		e.waiters = e.waiters[:len(e.waiters)-1]
-		if w.answer(&c.Delivery, nil) {
-			e.b.lease.busy(len(e.claims) > 0)
-			return
-		}
-	}
-	e.giveBack(c)
-	if k.state == tryBlock {
-		k.state = tryMove // we know that something is there
-	}
-}
-
-// giveBack owes a claim's return to the consuming end of its queue.
-func (e *engine) giveBack(c *claim) {
-	c.ending = true
-	e.tally.putBack.Add(1)
-	e.owed = append(e.owed, &work{
-		finished: Finished{Delivery: &c.Delivery, Settlement: Settlement{Action: PutBack}},
-		settles:  true, stored: true, claim: c, reply: make(chan reply, 1),
-	})
-}
-
-// look adds a read of each doubtful key whose time has come.
-func (e *engine) look(now time.Time) {
-	for _, d := range e.doubts {
-		if now.Before(d.check) && !e.closing {
-			continue
-		}
-		cmd := redis.NewStringCmd(context.Background(), "LINDEX", d.ticket.name(e.ring, e.incarnation, d.key), 0)
-		e.looks = append(e.looks, add(e.batch, purposeClaim, cmd))
-		e.checks = append(e.checks, d)
-	}
-}
-
-// looked takes in the reply of such a read.
-func (e *engine) looked(d *doubt, cmd *redis.StringCmd, now time.Time) error {
-	raw, err := cmd.Bytes()
-	switch {
-	case err == nil:
-		e.undoubt(d)
-		e.log.Info("message found in the claim key of a cut connection", "queue", d.key.queue, "next", "deliver")
-		e.adopt(d.ticket, d.key, raw, now)
-	case !answered(err):
-		return nil // looked at again when there is a connection
-	case !errors.Is(err, redis.Nil):
-		return err
-	case now.After(d.until):
-		e.undoubt(d)
-		e.tickets.put(d.ticket)
-	default:
-		d.looked = true
-		d.again(now)
-	}
-	return nil
-}
-
-func (e *engine) undoubt(d *doubt) {
-	e.doubts = slices.DeleteFunc(e.doubts, func(o *doubt) bool { return o == d })
-}
-
 // trouble waits before the next round. Until one is answered nothing is claimed.
 func (e *engine) trouble(life context.Context, err error) {
-	e.up = false
+	e.doubtLines(err)
 	e.tally.connected.Store(answered(err))
 	d := e.backoff.next()
 	if c, changed := e.tally.queues.set(err); changed {

@@ -63,6 +63,7 @@ func (b *Broker) crash() {
 		b.end()
 		b.closeClients()
 	})
+	<-b.ended
 	b.loops.Wait()
 }
 

@@ -28,6 +28,8 @@ type queueKey struct {
 	state     keyState
 	removed   bool  // its queue is no longer consumed
 	line      *line // the connection to wait on; nil until first needed
+	run       int   // how many LMOVEs the next round may have for it
+	asked     int   // how many the round under way has
 	restUntil time.Time
 	lastHit   time.Time
 }

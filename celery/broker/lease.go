@@ -126,6 +126,7 @@ func (l *lease) run(life context.Context) {
 		next, err := l.renew(life)
 		if err != nil {
 			next = retry.next()
+			l.b.inbox.call(func() { l.b.eng.doubtLines(err) })
 			l.b.log.Debug("lease not renewed", "error", err, "next", "retry in "+next.String())
 		} else {
 			retry.reset()

@@ -22,11 +22,11 @@ const (
 	purposePark
 	purposeUnacked
 	purposeDead
-	purposeDepth
+	purposeSample
 	purposes
 )
 
-var purposeNames = [purposes]string{"claim", "wait", "result", "settle", "lease", "registry", "recover", "park", "unacked", "dead", "depth"}
+var purposeNames = [purposes]string{"claim", "wait", "result", "settle", "lease", "registry", "recover", "park", "unacked", "dead", "sample"}
 
 // counters counts the commands sent, those that were cut off included.
 type counters [purposes]atomic.Uint64

@@ -1,7 +1,5 @@
 package broker
 
-import "time"
-
 // ticket is a small number that makes the name of a claim key. It is either free, in use (a claim lies under it, or a
 // command that may put one there is under way), or in doubt.
 type ticket struct {
@@ -51,29 +49,3 @@ func (t *tickets) take() *ticket {
 }
 
 func (t *tickets) put(k *ticket) { t.free = append(t.free, k) }
-
-// doubt is a claim key that a command of a cut connection may have filled, or may still fill. Its ticket is not used, and
-// the key is read now and then, until nothing of that connection can be alive.
-type doubt struct {
-	ticket *ticket
-	key    *queueKey
-	check  time.Time
-	pause  time.Duration
-	until  time.Time
-	looked bool
-}
-
-const (
-	firstDoubtPause = 250 * time.Millisecond
-	lastDoubtPause  = 15 * time.Second
-)
-
-func newDoubt(t *ticket, k *queueKey, now time.Time, lasts time.Duration) *doubt {
-	return &doubt{ticket: t, key: k, check: now, pause: firstDoubtPause, until: now.Add(lasts)}
-}
-
-// again sets the time of the next look.
-func (d *doubt) again(now time.Time) {
-	d.check = now.Add(d.pause)
-	d.pause = min(2*d.pause, lastDoubtPause)
-}

@@ -16,10 +16,12 @@ type leftover struct {
 	b    *Broker
 	ring *keyring
 	wake chan struct{}
+
+	token string // that the lock holds when it is ours
 }
 
 func newLeftover(b *Broker, ring *keyring) *leftover {
-	return &leftover{b: b, ring: ring, wake: make(chan struct{}, 1)}
+	return &leftover{b: b, ring: ring, wake: make(chan struct{}, 1), token: newID()}
 }
 
 func (u *leftover) poke() { poke(u.wake) }
@@ -58,8 +60,8 @@ func (u *leftover) look(life context.Context) error {
 	}
 	index := u.b.parking.index()
 	u.count(1)
-	tags, err := u.b.aux.ZRevRangeByScore(life, index, &redis.ZRangeBy{
-		Min: "0", Max: score(time.Now().Add(-u.b.opt.VisibilityTimeout)), Count: restoreAtOnce,
+	tags, err := u.b.aux.ZRangeArgs(life, redis.ZRangeArgs{
+		Key: index, ByScore: true, Rev: true, Start: score(time.Now().Add(-u.b.opt.VisibilityTimeout)), Stop: "0", Count: restoreAtOnce,
 	}).Result()
 	if err != nil || len(tags) == 0 {
 		return err
@@ -67,22 +69,39 @@ func (u *leftover) look(life context.Context) error {
 	if tags, err = u.notParked(life, tags); err != nil || len(tags) == 0 {
 		return err
 	}
-	mutex, token := u.b.opt.KeyPrefix+u.b.opt.UnackedMutexKey, newID()
-	u.count(1)
-	got, err := u.b.aux.SetNX(life, mutex, token, mutexTTL).Result()
-	if err != nil || !got {
+	if ours, err := u.lock(life); err != nil || !ours {
 		return err
 	}
-	defer func() {
-		u.count(1)
-		_ = u.b.aux.Do(life, unlockScript.args([]string{mutex}, token)...).Err() // it ends by itself
-	}()
+	defer u.unlock(life)
 	for _, tag := range tags { // newest first, so that the oldest comes to lie at the consuming end
 		if err := u.restore(life, tag); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (u *leftover) mutex() string { return u.b.opt.KeyPrefix + u.b.opt.UnackedMutexKey }
+
+// lock takes kombu's lock. One that an earlier attempt of ours took, and then was cut, is still ours.
+func (u *leftover) lock(life context.Context) (bool, error) {
+	u.count(1)
+	got, err := u.b.aux.SetNX(life, u.mutex(), u.token, mutexTTL).Result()
+	if err != nil || got {
+		return got, err
+	}
+	u.count(1)
+	holder, err := u.b.aux.Get(life, u.mutex()).Result()
+	if err == redis.Nil {
+		err = nil
+	}
+	return holder == u.token, err
+}
+
+// unlock gives it back; if that is cut it ends by itself.
+func (u *leftover) unlock(life context.Context) {
+	u.count(1)
+	_ = u.b.aux.Do(life, unlockScript.args([]string{u.mutex()}, u.token)...).Err()
 }
 
 // notParked leaves out what waits for its time. ZMSCORE gives 0 for what is not there, and nothing is parked for 1970.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -196,8 +197,8 @@ func (e *engine) landed(l landing) {
 		e.b.conns.close(k.line.client)
 		k.line = nil
 	}
-	if w.epoch != e.epoch {
-		// Its claim key belongs to an incarnation that is over: what lies there is recovered as from any dead one.
+	if w.epoch != e.epoch || e.next != nil {
+		// Its claim key belongs to an incarnation that is over, or about to be: what lies there is recovered as from any dead one.
 		e.b.recovery.poke()
 		return
 	}
@@ -226,6 +227,18 @@ func (e *engine) landed(l landing) {
 
 // swift is the time within which a BLMOVE counts as not having waited: a few round trips.
 func (e *engine) swift() time.Duration { return max(3*e.round, 2*time.Millisecond) }
+
+// doubtLines makes the engine prove its connection before it claims again. If one call had no answer in time the other connections may be
+// as dead, and a BLMOVE would find out minutes later: they are cut.
+func (e *engine) doubtLines(err error) {
+	e.up = false
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		for w := range e.waits {
+			e.cut(w)
+		}
+	}
+}
 
 // ail lets a key rest whose wait was cut or refused, and makes the engine prove its own connection before it claims again.
 func (e *engine) ail(k *queueKey, err error, now time.Time) {

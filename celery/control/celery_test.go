@@ -84,6 +84,7 @@ func clientNode(t *testing.T) *fakeNode {
 func TestRealClients(t *testing.T) {
 	for _, venv := range celerytest.Venvs {
 		t.Run(venv, func(t *testing.T) {
+			t.Parallel() // most of the time is spent in the client's timeouts and imports
 			python := celerytest.Venv(t, venv)
 			r := celerytest.StartRedis(t)
 			fake := clientNode(t)
@@ -157,6 +158,7 @@ var clientAnswers = map[string]string{
 func TestRealCommandLine(t *testing.T) {
 	for _, venv := range celerytest.Venvs {
 		t.Run(venv, func(t *testing.T) {
+			t.Parallel() // most of the time is spent in the client's timeouts and imports
 			celeryProgram := filepath.Join(filepath.Dir(celerytest.Venv(t, venv)), "celery")
 			r := celerytest.StartRedis(t)
 			startControl(t, testOptions(t, "w1@host", r.URL(0), clientNode(t).node()))

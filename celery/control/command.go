@@ -84,7 +84,6 @@ type commands struct {
 	events  *Events
 	clock   *Clock
 	log     hclog.Logger
-	table   map[string]*command
 }
 
 func (c *commands) slow(method string) bool {

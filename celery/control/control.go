@@ -15,7 +15,7 @@ import (
 type Options struct {
 	Name    string               // of the node: "celery@host"
 	Names   Names                // of keys and channels
-	Connect func() *redis.Client // a new client of the broker's database: few connections, no internal retries; we close it
+	Connect func() *redis.Client // a new client of the broker's database for two connections, without retries; we close it
 	Node    Node
 	Events  EventOptions
 	Log     hclog.Logger
@@ -67,9 +67,11 @@ func (c *Control) Connected(f func(context.Context)) { c.listener.connected(f) }
 // Run serves until ctx ends, which should be after the drain. It reconnects by itself and never gives up.
 func (c *Control) Run(ctx context.Context) {
 	defer c.link.close()
+	c.Events.begin()
 	var group sync.WaitGroup
 	group.Go(func() { c.listener.run(ctx) })
 	group.Go(func() { c.mailbox.run(ctx) })
 	group.Go(func() { c.Events.run(ctx) })
 	group.Wait()
+	c.mailbox.leave() // when nothing can put the node on the list again
 }

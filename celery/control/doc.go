@@ -8,5 +8,8 @@
 // events. Without questions and with events off it sends nothing but a rare keepalive. It never claims, settles or
 // looks into tasks; what a command does to them is the Node's business.
 //
+// It answers a stock worker's mingle and sends none itself: what our nodes know of revoked tasks lies in Redis, and nothing
+// else is worth the second that it takes. It takes no part in gossip and elections.
+//
 // Wire format: protocol notes B.9, E and F (kombu/pidbox.py, celery/worker/control.py, celery/events).
 package control

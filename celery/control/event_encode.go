@@ -47,7 +47,7 @@ func (e eventEncoder) encode(kind string, now time.Time, clock int64, fields []f
 		}
 	}
 	b = append(b, `,"timestamp":`...)
-	b = strconv.AppendFloat(b, unixSeconds(now), 'f', 6, 64)
+	b = appendSeconds(b, now)
 	b = append(b, `,"type":`...)
 	b = appendString(b, kind)
 	return append(b, '}'), nil
@@ -77,6 +77,16 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
+}
+
+// appendSeconds writes a time as unix seconds with six decimals.
+func appendSeconds(b []byte, t time.Time) []byte {
+	b = strconv.AppendInt(b, t.Unix(), 10)
+	b = append(b, '.')
+	for micros, unit := t.Nanosecond()/1000, 100_000; unit > 0; unit /= 10 {
+		b = append(b, byte('0'+micros/unit%10))
+	}
+	return b
 }
 
 // joinEvents makes a list of encoded events.

@@ -1,27 +1,13 @@
 package control
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/agensium/agensium/celery"
-)
-
-const (
-	// eventBatch is how many task events one message carries at most, as in Celery (dispatcher.py buffer_limit).
-	eventBatch = 24
-	// eventTick is how long a task event waits for others to go with.
-	eventTick = 10 * time.Millisecond
-	// Events that cannot be sent are kept up to these bounds; then the oldest go.
-	maxEvents     = 10_000
-	maxEventBytes = 16 << 20
-	// eventRetry is the pause after a failed attempt to send.
-	eventRetry = time.Second
 )
 
 // EventOptions say which events are sent, and what they tell of the node. The zero value sends none until asked to.
@@ -44,6 +30,7 @@ type Events struct {
 	encoder eventEncoder
 	on      atomic.Bool // task events, and with them heartbeats
 	changed chan struct{}
+	online  bool // heartbeats are sent; of begin and run alone
 
 	mu      sync.Mutex // guards what follows
 	waiting []event
@@ -185,165 +172,10 @@ func (e *Events) add(key, kind string, fields []field) {
 	}
 	e.waiting = append(e.waiting, event{key, body})
 	e.bytes += len(body)
-	for len(e.waiting) > maxEvents || e.bytes > maxEventBytes && len(e.waiting) > 1 {
-		e.bytes -= len(e.waiting[0].body)
-		e.waiting = e.waiting[1:]
-		e.dropped++
-	}
+	e.trim()
 	first := len(e.waiting) == 1 || len(e.waiting) == eventBatch
 	e.mu.Unlock()
 	if first {
 		e.wake()
 	}
-}
-
-// run sends events and heartbeats until ctx ends, then says goodbye.
-func (e *Events) run(ctx context.Context) {
-	heartbeats := time.NewTicker(e.options.Every)
-	defer heartbeats.Stop()
-	online := false
-	greet := func() {
-		if on := e.On(); on != online {
-			online = on
-			if on && e.options.Enabled {
-				e.worker("worker-online")
-			} else if on {
-				e.worker("worker-heartbeat")
-			}
-			heartbeats.Reset(e.options.Every)
-		}
-	}
-	greet()
-	for {
-		var beat <-chan time.Time
-		if online {
-			beat = heartbeats.C
-		}
-		select {
-		case <-ctx.Done():
-			if online {
-				e.worker("worker-offline")
-			}
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-			defer cancel()
-			if err := e.flush(ctx); err != nil {
-				e.log.Warn("last events not sent", "error", err)
-			}
-			return
-		case <-beat:
-			e.worker("worker-heartbeat")
-		case <-e.changed:
-			greet()
-			if !e.full() && !wait(ctx, eventTick) {
-				continue
-			}
-			if err := e.flush(ctx); err != nil && ctx.Err() == nil {
-				e.log.Warn("events not sent", "error", err, "next", "try again")
-				wait(ctx, eventRetry)
-				e.wake()
-			}
-		}
-	}
-}
-
-// worker sends an event about the node (celery/worker/heartbeat.py).
-func (e *Events) worker(kind string) {
-	running, processed := e.options.Load()
-	e.single(kind,
-		field{"freq", e.options.Every.Seconds()}, field{"active", running}, field{"processed", processed},
-		field{"loadavg", loadAverage()}, field{"sw_ident", "py-celery"}, field{"sw_ver", e.options.Version},
-		field{"sw_sys", system()})
-}
-
-// heartbeat sends what the remote command of the name sends, be events on or off.
-func (e *Events) heartbeat() {
-	e.single("worker-heartbeat",
-		field{"freq", 5}, field{"sw_ident", "py-celery"}, field{"sw_ver", e.options.Version}, field{"sw_sys", system()})
-}
-
-func (e *Events) full() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.waiting) >= eventBatch
-}
-
-// flush publishes all that waits in one pipeline. After an error all of it waits again: a reader that gets an event twice
-// is not harmed.
-func (e *Events) flush(ctx context.Context) error {
-	e.mu.Lock()
-	taken, dropped := e.waiting, e.dropped
-	e.waiting, e.bytes, e.dropped = nil, 0, 0
-	e.mu.Unlock()
-	if dropped > 0 {
-		e.log.Warn("events lost", "events", dropped, "reason", "they could not be sent for too long")
-	}
-	if len(taken) == 0 {
-		return nil
-	}
-	err := e.link.do(ctx, func(ctx context.Context, client *redis.Client) error {
-		_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error { return e.publish(ctx, p, taken) })
-		return err
-	})
-	if err != nil {
-		e.mu.Lock()
-		for _, one := range taken {
-			e.bytes += len(one.body)
-		}
-		e.waiting = append(taken, e.waiting...)
-		e.mu.Unlock()
-	}
-	return err
-}
-
-// publish writes the events in their order: runs of task events as lists.
-func (e *Events) publish(ctx context.Context, p redis.Pipeliner, events []event) error {
-	for len(events) > 0 {
-		n, key, body := 1, events[0].routingKey, events[0].body
-		if key == "" {
-			for n < len(events) && n < eventBatch && events[n].routingKey == "" {
-				n++
-			}
-			key, body = "task.multi", joinEvents(events[:n])
-		}
-		message, err := seal(body, map[string]string{"hostname": e.encoder.node}, e.names.EventExchange, key)
-		if err != nil {
-			return err
-		}
-		p.Publish(ctx, e.names.events(key), message)
-		events = events[n:]
-	}
-	return nil
-}
-
-// wait returns false if ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
-func enableEvents(_ context.Context, c *commands, _ Arguments) (any, error) {
-	if !c.events.enable() {
-		return done("task events already enabled"), nil
-	}
-	c.log.Info("events enabled", "reason", "remote command")
-	return done("task events enabled"), nil
-}
-
-func disableEvents(_ context.Context, c *commands, _ Arguments) (any, error) {
-	if !c.events.disable() {
-		return done("task events already disabled"), nil
-	}
-	c.log.Info("events disabled", "reason", "remote command")
-	return done("task events disabled"), nil
-}
-
-func heartbeat(_ context.Context, c *commands, _ Arguments) (any, error) {
-	c.events.heartbeat()
-	return nil, nil
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/agensium/agensium/celery"
@@ -303,7 +305,7 @@ func TestEventsTravelInLists(t *testing.T) {
 	}
 }
 
-func TestEventsWaitForRedisWithinBounds(t *testing.T) {
+func TestEventsWaitForRedis(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	p := celerytest.StartProxy(t, r.Addr())
 	o := testOptions(t, "w1@host", p.URL(0), Node{})
@@ -313,14 +315,53 @@ func TestEventsWaitForRedisWithinBounds(t *testing.T) {
 	in.until("worker-online")
 	p.Refuse(true)
 	p.CutAll()
-	const extra = 500
-	for i := range maxEvents + extra {
+	for i := range 100 {
 		c.Events.TaskStarted(fmt.Sprint(i))
 	}
+	c.Events.TaskRejected("last", false)
 	p.Refuse(false)
-	got := in.until("task-started")
-	if first := got[0]["uuid"]; first == "0" {
-		t.Errorf("the oldest event was kept")
+	seen := map[any]bool{}
+	for _, e := range in.until("task-rejected") { // worker-online may come again, if the cut took the reply to it
+		seen[e["uuid"]] = true
+	}
+	delete(seen, nil)
+	if len(seen) != 101 {
+		t.Errorf("events of %d tasks came, want 101", len(seen))
+	}
+}
+
+func TestWaitingEventsAreBounded(t *testing.T) {
+	e := newEvents("w1@host", EventOptions{Enabled: true}, Names{}, &link{closed: true}, new(Clock), hclog.NewNullLogger())
+	const extra = 500
+	add := func() {
+		for i := range maxEvents/2 + extra {
+			e.TaskStarted(fmt.Sprint(i))
+		}
+	}
+	check := func(when string) {
+		t.Helper()
+		size := 0
+		for _, one := range e.waiting {
+			size += len(one.body)
+		}
+		if len(e.waiting) > maxEvents || size != e.bytes {
+			t.Errorf("%s %d events wait, %d bytes counted as %d", when, len(e.waiting), size, e.bytes)
+		}
+	}
+	add()
+	if err := e.flush(t.Context()); !errors.Is(err, errLinkClosed) {
+		t.Fatalf("flush: %v", err)
+	}
+	check("after a failed flush")
+	add()
+	check("after too many")
+	if e.dropped != 2*extra || strings.Contains(string(e.waiting[0].body), `"uuid":"0"`) {
+		t.Errorf("%d dropped, want %d; the oldest is %s", e.dropped, 2*extra, e.waiting[0].body)
+	}
+	e.TaskFailed("big", strings.Repeat("x", maxEventBytes), "")
+	check("after a large one")
+	if len(e.waiting) != 1 {
+		t.Errorf("%d events wait beside one that is as large as all may be", len(e.waiting)-1)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 type listener struct {
 	connect   func() *redis.Client
 	keepalive time.Duration
+	pongWait  time.Duration
 	log       hclog.Logger
 
 	mu       sync.Mutex // guards what follows
@@ -43,7 +44,7 @@ type listener struct {
 
 func newListener(connect func() *redis.Client, log hclog.Logger) *listener {
 	return &listener{
-		connect: connect, keepalive: keepalive, log: log,
+		connect: connect, keepalive: keepalive, pongWait: pongWait, log: log,
 		channels: map[string]func(string){},
 		patterns: map[string]func(string){},
 	}
@@ -131,12 +132,12 @@ func (l *listener) session(ctx context.Context, client *redis.Client, ready func
 	for {
 		timeout := l.keepalive
 		if pinged || missing > 0 {
-			timeout = pongWait
+			timeout = l.pongWait
 		}
 		message, err := pubsub.ReceiveTimeout(ctx, timeout)
 		if isTimeout(err) {
 			if pinged || missing > 0 {
-				return fmt.Errorf("silent for %s: %w", pongWait, err)
+				return fmt.Errorf("silent for %s: %w", l.pongWait, err)
 			}
 			if err := pubsub.Ping(ctx); err != nil {
 				return fmt.Errorf("ping: %w", err)

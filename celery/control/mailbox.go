@@ -58,9 +58,8 @@ func newMailbox(node string, names Names, l *listener, k *link, c *Clock, h hand
 	return m
 }
 
-// run answers requests until ctx ends, then takes the node's name off the list of mailboxes.
+// run answers requests until ctx ends.
 func (m *mailbox) run(ctx context.Context) {
-	defer m.leave()
 	defer m.group.Wait()
 	for {
 		select {

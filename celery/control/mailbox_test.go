@@ -256,20 +256,76 @@ func TestReconnects(t *testing.T) {
 	}
 }
 
-func TestSilentConnectionIsReplaced(t *testing.T) {
+func TestStartsBeforeRedisDoes(t *testing.T) {
 	r := celerytest.StartRedis(t)
-	o := testOptions(t, "w1@host", r.URL(0), Node{})
-	c, err := New(o)
+	r.Stop()
+	c, err := New(testOptions(t, "w1@host", r.URL(0), Node{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.listener.keepalive = 50 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	ended := make(chan struct{})
-	m := r.Monitor()
 	go func() { defer close(ended); c.Run(ctx) }()
-	celerytest.Eventually(t, "a keepalive", func() bool { return m.Counts()["PING"] > 1 })
+	r.Start()
+	await(t, "the list of revoked tasks to be read", c.Revoked.Loaded())
+	k := newClient(t, r)
+	celerytest.Eventually(t, "the mailbox to be listed", func() bool {
+		return k.redis.Exists(t.Context(), "_kombu.binding.celery.pidbox").Val() == 1
+	})
+	if got := string(k.ask("ping", nil)["w1@host"]); got != `{"ok":"pong"}` {
+		t.Errorf("ping: %s", got)
+	}
+	cancel()
+	await(t, "the control to end", ended)
+}
+
+func TestStopsAtAnyTime(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	o := testOptions(t, "w1@host", r.URL(0), Node{})
+	o.Events.Enabled = true
+	for i := range 30 {
+		c, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); c.Run(ctx) }()
+		if i%3 == 1 {
+			await(t, "the list of revoked tasks to be read", c.Revoked.Loaded())
+		}
+		cancel()
+		await(t, "the control to end", ended)
+	}
+	if keys := r.Client(0).Keys(t.Context(), "*").Val(); len(keys) > 0 {
+		t.Errorf("left in Redis: %q", keys)
+	}
+}
+
+func TestSilentConnectionIsReplaced(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	p := celerytest.StartProxy(t, r.Addr())
+	c, err := New(testOptions(t, "w1@host", p.URL(0), Node{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.listener.keepalive, c.listener.pongWait = 20*time.Millisecond, 100*time.Millisecond
+	standing := make(chan struct{}, 100)
+	c.Connected(func(context.Context) { standing <- struct{}{} })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); c.Run(ctx) }()
+	await(t, "the subscriptions to stand", standing)
+	m := r.Monitor()
+	celerytest.Eventually(t, "keepalives", func() bool { return m.Counts()["PING"] > 2 })
+	p.BlackHole(true)
+	celerytest.Eventually(t, "the silent connection to be given up", func() bool {
+		c.listener.mu.Lock()
+		defer c.listener.mu.Unlock()
+		return c.listener.pubsub == nil
+	})
+	p.BlackHole(false)
+	await(t, "the subscriptions to stand anew", standing)
 	cancel()
 	await(t, "the control to end", ended)
 }

@@ -27,6 +27,9 @@ type Revoked struct {
 	link  *link
 	log   hclog.Logger
 
+	once   sync.Once
+	loaded chan struct{}
+
 	mu      sync.Mutex // guards what follows
 	entries map[string]*list.Element
 	order   list.List // of *revocation, the oldest first
@@ -52,8 +55,12 @@ func newRevoked(most int, age time.Duration, names Names, k *link, log hclog.Log
 	if age <= 0 {
 		age = RevokedAge
 	}
-	return &Revoked{most: most, age: age, names: names, link: k, log: log, entries: map[string]*list.Element{}}
+	return &Revoked{most: most, age: age, names: names, link: k, log: log, entries: map[string]*list.Element{}, loaded: make(chan struct{})}
 }
+
+// Loaded is closed when the shared list has been read for the first time. A task that is claimed before may be one that was
+// revoked before this node started.
+func (r *Revoked) Loaded() <-chan struct{} { return r.loaded }
 
 // Task tells whether a task is revoked, and by what: its id, or a stamp such as "monitoring_id=abc".
 func (r *Revoked) Task(t *celery.Task) (by string, revoked bool) {

@@ -81,6 +81,7 @@ func (r *Revoked) load(ctx context.Context) {
 		}
 	}
 	r.mu.Unlock()
+	r.once.Do(func() { close(r.loaded) })
 	if len(found) > 0 {
 		r.log.Debug("revoked tasks read", "tasks", len(found))
 	}

@@ -30,7 +30,10 @@ func TestRevokeReachesAllNodes(t *testing.T) {
 	}
 	celerytest.Eventually(t, "the other node to know", func() bool { return revokedTask(w2, "id-1") })
 	w3 := startControl(t, testOptions(t, "w3@host", r.URL(0), Node{}))
-	celerytest.Eventually(t, "a node that starts later to know", func() bool { return revokedTask(w3, "id-1") })
+	await(t, "the shared list to be read", w3.Revoked.Loaded())
+	if !revokedTask(w3, "id-1") {
+		t.Error("a node that starts later does not know")
+	}
 	if revokedTask(w3, "id-2") {
 		t.Error("a task that nobody revoked is revoked")
 	}

@@ -27,8 +27,7 @@ type ClientOptions struct {
 	ReadTimeout  time.Duration // of one reply; a blocking command adds its own timeout
 	WriteTimeout time.Duration
 	// OnDial is called with each new connection, below TLS and before anything is sent, on the goroutine that dials.
-	// To close it is the way to end a blocking command. Go-redis may also dial to find out whether the server is
-	// back, and close that connection at once.
+	// To close it is the way to end a blocking command.
 	OnDial func(net.Conn)
 }
 
@@ -50,7 +49,7 @@ func (t *Target) Client(o ClientOptions) *redis.Client {
 		Addr:       t.Addr(),
 		ClientName: o.Name,
 		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return t.dial(ctx, o.DialTimeout, o.OnDial)
+			return undialed(t.dial(ctx, o.DialTimeout, o.OnDial))
 		},
 		Protocol:              2,
 		Username:              t.Username,

@@ -125,7 +125,7 @@ func classifyHandshake(err error) Condition {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return Condition{TLS, "The server did not answer the TLS handshake in time: if it does not speak TLS on this port use redis://.", true}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return Condition{TLS, "The server closed the connection during the TLS handshake: it may not speak TLS on this port (use redis://) or have no connection left.", true}
+		return Condition{TLS, "The server closed the connection during the TLS handshake: it may want a client certificate (ssl_certfile, ssl_keyfile), not speak TLS on this port (use redis://), or have no connection left.", true}
 	}
 	return classifyCertificate(err)
 }
@@ -134,7 +134,6 @@ func classifyCertificate(err error) Condition {
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	var alert tls.AlertError
 	switch {
 	case errors.As(err, &unknown):
 		return Condition{TLS, "The server's certificate is signed by an authority that is not known here: name it with ssl_ca_certs=/path/ca.pem in the URL (or, without protection, ssl_cert_reqs=none).", false}
@@ -144,21 +143,20 @@ func classifyCertificate(err error) Condition {
 		return Condition{TLS, "The server's certificate has expired or is not valid yet: renew it, and check the clock of this machine.", false}
 	case errors.As(err, &invalid):
 		return Condition{TLS, "The server's certificate cannot be used for a server: issue a proper one.", false}
-	case errors.As(err, &alert):
+	case isAlert(err):
 		return Condition{TLS, "The server broke off TLS: it may want a client certificate (ssl_certfile, ssl_keyfile) or another protocol version.", false}
 	}
 	return Condition{TLS, "The TLS handshake did not succeed: check certificate and protocol versions of the server.", false}
 }
 
 func classifyNet(err error) Condition {
-	var alert tls.AlertError
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, errSpeaksTLS):
 		return Condition{TLS, "The server speaks TLS on this port: use rediss://.", false}
 	case errors.Is(err, errHungUp):
 		return Condition{Unreachable, "The server closed the connection without a word: it may want TLS (use rediss://), or a proxy before it has no server.", true}
-	case errors.As(err, &alert):
+	case isAlert(err):
 		return classifyCertificate(err)
 	case errors.Is(err, errUnknownMaster):
 		return Condition{Unreachable, "The sentinels know no master of this name: check master_name.", true}

@@ -64,7 +64,7 @@ func dial(ctx context.Context, network, addr string, config *tls.Config, onDial 
 		_ = raw.Close()
 		return nil, &HandshakeError{Addr: addr, Err: err}
 	}
-	return &greeting{Conn: conn}, nil
+	return &greeting{Conn: conn, secure: true}, nil
 }
 
 // plainConn lets go-redis see whether the server has closed an idle connection before it is used.

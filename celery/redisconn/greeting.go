@@ -3,7 +3,7 @@ package redisconn
 import (
 	"bytes"
 	"errors"
-	"io"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -27,18 +27,20 @@ var errHungUp = errors.New("server closed the connection before the first reply"
 var errSpeaksTLS = errors.New("server answered in TLS")
 
 // greeting listens to the first words of a server. When the connection ends right after an error, the end is
-// reported as that error.
+// reported as that error; when it ends before any word, the end of a TLS connection is part of the handshake: only after
+// its own part of that does a client hear what the server thinks of its certificate.
 type greeting struct {
 	net.Conn
-	over  bool   // the server has accepted us: nothing to do any more
-	first []byte // what came with the first read, if it was an error
+	secure bool
+	over   bool   // the server has accepted us: nothing to do any more
+	first  []byte // what the server said first, if it was an error
 }
 
 func (c *greeting) Read(p []byte) (int, error) {
-	if c.over {
-		return c.Conn.Read(p)
-	}
 	n, err := c.Conn.Read(p)
+	if c.over {
+		return n, err
+	}
 	return n, c.heard(p[:n], err)
 }
 
@@ -48,14 +50,13 @@ func (c *greeting) Write(p []byte) (int, error) {
 	if err == nil || c.over || errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, err
 	}
-	if c.first == nil {
-		words := make([]byte, 512)
-		_ = c.Conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-		if m, _ := c.Conn.Read(words); m > 0 {
-			_ = c.heard(words[:m], nil)
-		}
+	words := make([]byte, 512)
+	_ = c.Conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	m, readErr := c.Conn.Read(words)
+	if isAlert(readErr) {
+		err = readErr
 	}
-	return n, c.heard(nil, err)
+	return n, c.heard(words[:m], err)
 }
 
 func (c *greeting) heard(p []byte, err error) error {
@@ -64,18 +65,23 @@ func (c *greeting) heard(p []byte, err error) error {
 		line, _, _ := bytes.Cut(p[1:], []byte("\r\n"))
 		c.first = bytes.Clone(line)
 	case len(p) > 1 && c.first == nil && (p[0] == 0x15 || p[0] == 0x16) && p[1] == 3:
-		return errSpeaksTLS
+		return &layer{errSpeaksTLS}
 	case len(p) > 0:
 		c.over, c.first = true, nil
 	}
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case err == nil, c.over, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
 		return err
+	case c.first != nil:
+		return &layer{&RefusedError{Reply: strings.ToValidUTF8(string(c.first), "?"), Err: err}}
+	case c.secure:
+		return &layer{&HandshakeError{Addr: c.RemoteAddr().String(), Err: err}}
 	}
-	if c.first != nil {
-		return &RefusedError{Reply: strings.ToValidUTF8(string(c.first), "?"), Err: err}
-	}
-	if errors.Is(err, io.EOF) && len(p) == 0 {
-		return errHungUp
-	}
-	return err
+	return &layer{fmt.Errorf("%w: %w", errHungUp, err)}
+}
+
+// isAlert tells whether the error is what the other side of TLS said when it broke off.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }

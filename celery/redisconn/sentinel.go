@@ -36,7 +36,7 @@ func (t *Target) askSentinel(ctx context.Context, addr string, timeout time.Dura
 	c := redis.NewSentinelClient(&redis.Options{
 		Addr: addr,
 		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return dial(ctx, network, addr, t.sentinel.tls, nil)
+			return undialed(dial(ctx, network, addr, t.sentinel.tls, nil))
 		},
 		Protocol:              2,
 		Username:              t.sentinel.username,

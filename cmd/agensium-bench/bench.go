@@ -27,6 +27,7 @@ type bench struct {
 	python   string
 	server   *server
 	messages map[string]message // by task name
+	stubborn bool               // a worker of the running measurement did not end after TERM
 }
 
 // newBench starts Redis and lets the real client make one message of each task.
@@ -98,6 +99,7 @@ func (b *bench) measure(ctx context.Context, m measurement, w command) (figures,
 	if err := b.server.client.FlushAll(ctx).Err(); err != nil {
 		return nil, fmt.Errorf("empty Redis: %w", err)
 	}
+	b.stubborn = false
 	return m.measure(ctx, b, w)
 }
 

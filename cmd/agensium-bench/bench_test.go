@@ -129,7 +129,7 @@ func TestTable(t *testing.T) {
 		"| rate | 900 | 9000 | 10 | ≥ 8 × | yes |\n",
 		"| cost | 1.50 | 0.25 | 6 | ≤ 0.22 | no |\n",
 		"| size | – | 3 | – |  |  |\n",
-		"not measured: m, celery: broke\n",
+		"failed: m, celery: broke\n",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("lacks %q:\n%s", want, table)

@@ -17,7 +17,7 @@ var fat = []string{"BENCH_MEMORY_MB=80"}
 func memory(ctx context.Context, b *bench, c command) (figures, error) {
 	const children, each = 8, 500
 	w, err := b.start(ctx, c, load{concurrency: children, env: fat})
-	defer func() { w.stop(20 * time.Second) }()
+	defer func() { b.stop(w) }()
 	if err != nil {
 		return nil, err
 	}
@@ -42,11 +42,12 @@ func memory(ctx context.Context, b *bench, c command) (figures, error) {
 	return figures{"pss_idle": float64(before) / 1e6, "pss_worked": float64(after) / 1e6, "processes": float64(n)}, err
 }
 
-// grow sends a task to a worker that may have eight children, when all that it has are busy: how long until the result is there.
+// grow keeps as many children busy as there are tasks that sleep, and sends one more task: how long until its result is there. A
+// worker that keeps a child in reserve need not start one; replace shows what a start takes.
 func grow(ctx context.Context, b *bench, c command) (figures, error) {
 	const most = 6
-	w, err := b.start(ctx, c, load{concurrency: 1, env: fat, options: []string{"--autoscale=8,1"}})
-	defer w.stop(0) // its children sleep
+	w, err := b.start(ctx, c, load{concurrency: 8, env: fat, options: []string{"--autoscale=8,1"}})
+	defer func() { w.kill() }() // its children sleep
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func grow(ctx context.Context, b *bench, c command) (figures, error) {
 func replace(ctx context.Context, b *bench, c command) (figures, error) {
 	const tasks = 8 // Celery looks for ended children every few seconds
 	w, err := b.start(ctx, c, load{concurrency: 1, env: fat, options: []string{"--max-tasks-per-child=1"}})
-	defer func() { w.stop(20 * time.Second) }()
+	defer func() { b.stop(w) }()
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func replace(ctx context.Context, b *bench, c command) (figures, error) {
 func killed(ctx context.Context, b *bench, c command) (figures, error) {
 	const kills = 3
 	w, err := b.start(ctx, c, load{concurrency: 2})
-	defer func() { w.stop(20 * time.Second) }()
+	defer func() { b.stop(w) }()
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ const (
 // latency sends one task at a time and takes the time from before the LPUSH until its result is published.
 func latency(ctx context.Context, b *bench, c command) (figures, error) {
 	w, err := b.start(ctx, c, load{concurrency: 4})
-	defer func() { w.stop(20 * time.Second) }()
+	defer func() { b.stop(w) }()
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (b *bench) firstResult(ctx context.Context, c command, l load) (seconds flo
 		return 0, err
 	}
 	w, err := b.start(ctx, c, l)
-	defer func() { w.stop(20 * time.Second) }()
+	defer func() { b.stop(w) }()
 	if err != nil {
 		return 0, err
 	}

@@ -161,6 +161,9 @@ func (b *bench) inTurns(ctx context.Context, m measurement, r *report) {
 			}
 			began := time.Now()
 			found, err := b.measure(ctx, m, w)
+			if b.stubborn {
+				r.fail(m.name, w.Name, fmt.Errorf("still there %v after TERM, killed", patience))
+			}
 			if err != nil {
 				r.fail(m.name, w.Name, err)
 				fmt.Fprintf(b.progress, "%-11s %d/%d %-10s %v\n", m.name, i+1, runs, w.Name, err)

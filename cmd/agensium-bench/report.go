@@ -70,7 +70,7 @@ func (r *report) markdown() string {
 		fmt.Fprintf(&text, "\n    %s: %s\n", w.Name, w.Command)
 	}
 	for _, failure := range r.Failures {
-		fmt.Fprintf(&text, "\nnot measured: %s\n", failure)
+		fmt.Fprintf(&text, "\nfailed: %s\n", failure)
 	}
 	return text.String()
 }

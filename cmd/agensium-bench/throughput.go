@@ -11,7 +11,7 @@ func throughput(concurrency int) func(context.Context, *bench, command) (figures
 	suffix := map[int]string{1: "_1", 4: "_4"}[concurrency]
 	return func(ctx context.Context, b *bench, c command) (figures, error) {
 		w, err := b.start(ctx, c, load{concurrency: concurrency})
-		defer func() { w.stop(20 * time.Second) }()
+		defer func() { b.stop(w) }()
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func throughput(concurrency int) func(context.Context, *bench, command) (figures
 // idle watches a worker that has worked and has nothing to do.
 func idle(ctx context.Context, b *bench, c command) (figures, error) {
 	w, err := b.start(ctx, c, load{concurrency: 4})
-	defer func() { w.stop(20 * time.Second) }()
+	defer func() { b.stop(w) }()
 	if err != nil {
 		return nil, err
 	}

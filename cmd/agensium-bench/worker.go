@@ -81,17 +81,27 @@ func (b *bench) start(ctx context.Context, w command, l load) (*worker, error) {
 	return r, ctx.Err()
 }
 
-// stop ends the worker and all of its tree: by TERM and patience, or at once.
-func (w *worker) stop(patience time.Duration) {
+// patience is how long an idle worker may take to end after TERM.
+const patience = 20 * time.Second
+
+// stop ends a worker that has nothing to do, by TERM. One that stays has a fault, which the report tells.
+func (b *bench) stop(w *worker) {
 	if w == nil {
 		return
 	}
-	if patience > 0 {
-		_ = w.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-w.ended:
-		case <-time.After(patience):
-		}
+	_ = w.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-w.ended:
+	case <-time.After(patience):
+		b.stubborn = true
+	}
+	w.kill()
+}
+
+// kill ends the worker and all of its tree at once.
+func (w *worker) kill() {
+	if w == nil {
+		return
 	}
 	tree, _ := processes(w.cmd.Process.Pid)
 	_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL)

@@ -105,7 +105,7 @@ func TestOperation(t *testing.T) {
 		_, body := answer(address, "/status")
 		return json.Unmarshal([]byte(body), &st) == nil && st.Tasks.Running == 1 && st.Broker.Parked == 1
 	})
-	if st.Slots.Target != 2 || !strings.Contains(st.Slots.Reason, "--concurrency") || len(st.Nodes) != 1 || !st.Nodes[0].Alive || len(st.Queues) != 1 {
+	if st.Slots.Target != 2 || st.Slots.Reason != "target 2: fixed at 2" || len(st.Nodes) != 1 || !st.Nodes[0].Alive || len(st.Queues) != 1 {
 		t.Errorf("status %+v", st)
 	}
 	_, metrics := answer(address, "/metrics")
@@ -119,7 +119,7 @@ func TestOperation(t *testing.T) {
 		}
 	}
 	_, text := told(t, "status", "--address", address)
-	for _, want := range []string{"phase   consuming: celery", "target 2: pool.concurrency (--concurrency)", "proj.sleep[", "nodes:"} {
+	for _, want := range []string{"phase   consuming: celery", "target 2: fixed at 2", "proj.sleep[", "nodes:"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

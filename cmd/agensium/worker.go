@@ -57,15 +57,10 @@ func (w *workerCommand) Run(c *call) error {
 	if err != nil {
 		return err
 	}
-	err = supervisor.Run(c.ctx, supervisor.Options{
+	return setup(supervisor.Run(c.ctx, supervisor.Options{
 		Loaded: loaded, Reload: func() (*config.Loaded, error) { return config.Load(c.input(w.flags(c.cli))) },
 		Stderr: c.std.err, Quiet: c.cli.Quiet, Version: version(),
-	})
-	var bad *supervisor.SetupError
-	if errors.As(err, &bad) {
-		return usage(bad, bad.Hint)
-	}
-	return err
+	}))
 }
 
 func (w *workerCommand) flags(c *cli) *config.Flags {

@@ -16,7 +16,9 @@ type Spec struct {
 	Dir    string     // empty: ours
 	Env    []string   // nil: ours
 	Files  []*os.File // fd 3 and following; the caller closes its copies after Start
+	Input  *os.File   // stdin; nil: /dev/null
 	Output *os.File   // stdout and stderr; nil: thrown away
+	Errors *os.File   // stderr, if it is not to go where stdout goes
 }
 
 // Process is a running child that leads a process group of its own. One goroutine waits for it.
@@ -26,12 +28,18 @@ type Process struct {
 	exit Exit // set before done is closed
 }
 
-// Start starts a process with /dev/null as stdin.
+// Start starts a process.
 func Start(s Spec) (*Process, error) {
 	cmd := exec.Command(s.Path, s.Args...)
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = s.Dir, s.Env, s.Files
 	if s.Output != nil {
 		cmd.Stdout, cmd.Stderr = s.Output, s.Output
+	}
+	if s.Input != nil {
+		cmd.Stdin = s.Input
+	}
+	if s.Errors != nil {
+		cmd.Stderr = s.Errors
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	release := ownStart()

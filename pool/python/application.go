@@ -180,41 +180,50 @@ func (a *Application) fork(ctx context.Context, slot int) (*Child, error) {
 		return nil, err
 	}
 	c := &Child{app: a, slot: slot}
+	var out *os.File
+	if c.proc, out, err = a.forkFrom(ctx, z, c); err == nil {
+		return c, c.greet(ctx, out)
+	}
+	if errors.Is(err, errZygoteGone) {
+		select {
+		case <-z.done:
+		case <-ctx.Done():
+		}
+		a.forget(z)
+	}
+	return nil, err
+}
+
+// forkFrom has the zygote fork a process with the other ends of c's channel and lifeline and of the output that it returns. Ours of
+// the ends that we give away are closed when it returns: as long as anybody else had them, the child's death would not be seen.
+func (a *Application) forkFrom(ctx context.Context, z *zygote, c *Child) (*process, *os.File, error) {
 	conn, theirs, err := child.Pair()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer theirs.Close()
-	c.conn = conn
 	hold, give, err := child.Lifeline()
 	if err != nil {
 		conn.Close()
-		return nil, err
+		return nil, nil, err
 	}
 	defer give.Close()
-	c.lifeline = hold
 	out, printed, err := os.Pipe()
 	if err != nil {
 		conn.Close()
 		hold.Close()
-		return nil, fmt.Errorf("make output pipe: %w", err)
+		return nil, nil, fmt.Errorf("make output pipe: %w", err)
 	}
 	defer printed.Close()
-	c.proc, err = z.fork(ctx, slot, theirs, give, printed)
+	proc, err := z.fork(ctx, c.slot, theirs, give, printed)
 	if err != nil {
-		if errors.Is(err, errZygoteGone) {
-			select {
-			case <-z.done:
-			case <-ctx.Done():
-			}
-			a.forget(z)
-		}
 		conn.Close()
 		hold.Close()
 		out.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return c, c.greet(ctx, out)
+	c.conn, c.lifeline = conn, hold
+	return proc, out, nil
 }
 
 // forget takes a dead zygote away before keep does.

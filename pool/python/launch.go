@@ -17,8 +17,8 @@ type launched struct {
 }
 
 // launch starts an interpreter in mode "fork", "spawn" or "child".
-func launch(o Options, mode string, slot int) (l *launched, err error) {
-	l = &launched{}
+func launch(o Options, mode string, slot int) (_ *launched, err error) {
+	l := &launched{}
 	var give [4]*os.File // channel, source, lifeline, output: the ends that are for the process
 	defer func() {
 		for _, f := range give {

@@ -253,11 +253,11 @@ func TestMessagesThatCannotBeRun(t *testing.T) {
 		task *celery.Task
 		why  string
 	}{
-		"disallowed":     {client.one(t, `add.apply_async((1, 2), serializer="pickle")`), "disallowed"},
+		"disallowed":     {client.one(t, `add.apply_async((1, 2), serializer="pickle")`), "content_type_refused"},
 		"not JSON":       {bad(`"body": "`, `"body": "e", "was": "`), "undecodable"},
 		"not compressed": {bad(`"lang": "py"`, `"lang": "py", "compression": "application/x-gzip"`), "undecodable"},
 		"not a triple":   {bad(`"body": "`, `"body": "e30=", "was": "`), "undecodable"},
-		"unregistered":   {client.one(t, `app.send_task("nobody.knows")`), "unregistered"},
+		"unregistered":   {client.one(t, `app.send_task("nobody.knows")`), "unknown_task"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := executor.Execute(context.Background(), jobOf(test.task))

@@ -120,12 +120,13 @@ func (o *output) run() {
 			err = nil // a line without an end, yet: as good as one
 		}
 		if text = strings.ToValidUTF8(strings.TrimRight(text, "\r\n"), "\uFFFD"); text != "" || pending.inTraceback() {
+			text, level := cutPrefix(text)
 			o.keep(text)
 			task := o.task.Load()
-			if !pending.takes(text, task) {
+			if !pending.takes(text, level, task) {
 				o.emit(&pending)
 			}
-			pending.add(text, task)
+			pending.add(text, level, task)
 		}
 		if err != nil {
 			o.emit(&pending)

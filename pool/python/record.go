@@ -16,6 +16,7 @@ type record struct {
 	lines []string
 	size  int
 	task  *celery.Task
+	level hclog.Level // of Celery's prefix; NoLevel if there was none
 	trace traceState
 }
 
@@ -32,12 +33,13 @@ const traceHead = "Traceback (most recent call last):"
 func (r *record) empty() bool       { return len(r.lines) == 0 }
 func (r *record) inTraceback() bool { return r.trace != noTrace }
 
-// takes tells whether a line belongs to the record.
-func (r *record) takes(line string, task *celery.Task) bool {
+// takes tells whether a line belongs to the record. Where standard output is redirected to the log, each line of a
+// traceback has Celery's prefix; a level of its own begins another record.
+func (r *record) takes(line string, level hclog.Level, task *celery.Task) bool {
 	switch {
 	case r.empty():
 		return true
-	case r.task != task || r.size+len(line) > maxRecord:
+	case level != hclog.NoLevel && level != r.level || r.task != task || r.size+len(line) > maxRecord:
 		return false
 	case strings.HasSuffix(line, traceHead):
 		return true
@@ -50,7 +52,10 @@ func (r *record) takes(line string, task *celery.Task) bool {
 	return indented(line)
 }
 
-func (r *record) add(line string, task *celery.Task) {
+func (r *record) add(line string, level hclog.Level, task *celery.Task) {
+	if r.empty() {
+		r.level = level
+	}
 	switch {
 	case strings.HasSuffix(line, traceHead):
 		r.trace = inTrace
@@ -67,6 +72,14 @@ func indented(line string) bool {
 // celeryPrefix is what Celery's worker_log_format puts before a message.
 var celeryPrefix = regexp.MustCompile(`^\[\d{4}-\d\d-\d\d [^\]]*: ([A-Z]+)/[^\]]*\] `)
 
+// cutPrefix takes Celery's prefix off a line.
+func cutPrefix(line string) (string, hclog.Level) {
+	if m := celeryPrefix.FindStringSubmatch(line); m != nil {
+		return line[len(m[0]):], levels[m[1]]
+	}
+	return line, hclog.NoLevel
+}
+
 // parse finds level, message and fields.
 func (r *record) parse() (hclog.Level, string, []any) {
 	for len(r.lines) > 1 && r.lines[len(r.lines)-1] == "" {
@@ -77,10 +90,9 @@ func (r *record) parse() (hclog.Level, string, []any) {
 			return level, message, fields
 		}
 	}
-	level := levelOf(r.lines[0])
-	if m := celeryPrefix.FindStringSubmatch(r.lines[0]); m != nil {
-		level = levels[m[1]]
-		r.lines[0] = r.lines[0][len(m[0]):]
+	level := r.level
+	if level == hclog.NoLevel {
+		level = levelOf(r.lines[0])
 	}
 	if level == hclog.NoLevel {
 		level = hclog.Info

@@ -14,12 +14,14 @@ import (
 var sources embed.FS
 
 // bootstrap is the program that the interpreter is given. Everything else comes through the pipe on fd 4.
-const bootstrap = `import json,os,sys
+const bootstrap = `import json,os,sys,types
 with os.fdopen(4,'rb') as f: payload=json.load(f)
 del f
-boot={'__name__':'_agensium.boot'}
-exec(compile(payload['modules']['boot'],'<agensium>/boot.py','exec'),boot)
-boot['main'](payload)`
+sys.modules['_agensium']=package=types.ModuleType('_agensium')
+sys.modules['_agensium.boot']=package.boot=boot=types.ModuleType('_agensium.boot')
+package.__path__=[]
+exec(compile(payload['modules']['boot'],'<agensium>/boot.py','exec'),boot.__dict__)
+boot.main(payload)`
 
 // modules are the embedded modules by name.
 var modules = sync.OnceValues(func() (map[string]string, error) {

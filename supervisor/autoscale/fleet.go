@@ -15,7 +15,8 @@ type Peer struct {
 // Share is this node's part of the fleet's slots. There is no leader: every node does the same arithmetic on what it knows, and
 // takes its own part. Parts are equal, except that a peer gets no more than it can have, and that one which still has
 // more than its part keeps it, since busy slots are not given away: what is left is parted among the others. This node's own
-// bounds come later, and its peers know them as its capacity. So the sum
+// bounds come later, and its peers know them as its capacity. A node tells of itself before
+// it first decides, and its peers look at once when they hear of it: until then they would give its part to themselves. So the sum
 // stays within the fleet's slots and one for each node, also while the nodes see different queues or have not yet seen a
 // newcomer. A dead node's part falls to the others when its lease is over and it is no longer among the peers.
 func Share(fleet int, self string, peers []Peer) int {

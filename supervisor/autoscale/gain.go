@@ -26,7 +26,7 @@ type level struct {
 
 const (
 	gainLevels  = 24 // up to 4096 slots
-	gainHalf    = 5 * time.Minute
+	gainHalf    = 3 * time.Minute
 	gainNames   = 32
 	gainLeast   = 20   // observations without which a level says nothing
 	gainMost    = 1000 // beyond these the old make room

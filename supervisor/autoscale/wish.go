@@ -90,9 +90,10 @@ func stay(left, service time.Duration) float64 {
 func (t terms) slots() float64 { return t.clear + t.keep + t.reserve + t.held }
 
 // whole is the wish in slots. While nothing is late it is rounded down: what is missing shows in the queue soon and raises the
-// next wish. The longer the oldest message has waited, the more is rounded up. What runs or waits always has a slot.
+// next wish. The longer the oldest message has waited, the more is rounded up, little at first. What runs or waits always has
+// a slot.
 func (t terms) whole(busy int) int {
-	n := int(min(math.Floor(t.slots()+nearly+t.late*(1-2*nearly)), math.MaxInt32))
+	n := int(min(math.Floor(t.slots()+nearly+t.late*t.late*(1-2*nearly)), math.MaxInt32))
 	if n < 1 && (t.waiting > 0 || busy > 0) {
 		return 1
 	}

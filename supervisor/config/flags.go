@@ -150,8 +150,7 @@ func (b *builder) flagAutoscale(f *Flags) {
 		return
 	}
 	if f.Concurrency != "" && b.cfg.Pool.Concurrency != most {
-		b.flagProblem("--autoscale", "and --concurrency give two different maxima", "leave --concurrency out")
-		return
+		b.note("pool.concurrency", "--concurrency does not count: --autoscale gives the bounds, as with Celery")
 	}
 	b.cfg.Pool.Concurrency, b.cfg.Scaling.Min, b.cfg.Scaling.SLO = most, least, 0 // Celery's rule: a slot for each task that waits
 	b.set("pool.concurrency", Origin{Kind: FromFlag, Name: "--autoscale"})

@@ -50,7 +50,6 @@ func TestBadFlags(t *testing.T) {
 		`--soft-time-limit: tasks.soft_time_limit is 1m, not less than the hard time_limit`: {TimeLimit: ptr(30.0), SoftTimeLimit: ptr(60.0)},
 		`--autoscale: is "1,2,3": allowed is max,min`:                                       {Autoscale: "1,2,3"},
 		`--autoscale: is "0": allowed`:                                                      {Autoscale: "0"},
-		`--autoscale: and --concurrency give two different maxima`:                          {Autoscale: "10,1", Concurrency: "4"},
 		`--pool: is "gevent": only prefork is supported`:                                    {Pool: "gevent"},
 		`--optimization: is "best": allowed is default or fair`:                             {Optimization: "best"},
 		`--beat: is not supported: there is no scheduler in this process`:                   {Beat: true},

@@ -63,15 +63,24 @@ def find(options):
     return app
 
 
+def override(app, setting, value):
+    """Changes a setting, also where the application spells it with a namespace, which goes first before Celery 5.7."""
+    app.conf.update({setting: value})
+    prefix = getattr(app.conf, 'prefix', None)
+    if prefix and getattr(app.conf, setting) != value:
+        spelled = prefix + setting
+        app.conf.update({spelled.upper() if prefix.isupper() else spelled.lower(): value})
+
+
 def prepare(options):
     """Imports the application and does what the parent process does before it makes children."""
     app = find(options)
     Stage.doing = 'apply the settings'
     for setting, value in (options.get('defaults') or {}).items():
-        if not app.conf.get(setting):
-            app.conf[setting] = value
-    if options['conf']:
-        app.conf.update(options['conf'])
+        if not getattr(app.conf, setting, None):
+            override(app, setting, value)
+    for setting, value in options['conf'].items():
+        override(app, setting, value)
     worker = Worker(app, options)
     Stage.doing = 'import the task modules'
     for module in options.get('include') or ():
@@ -95,9 +104,38 @@ def prepare(options):
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
     if not custom and app.conf.worker_redirect_stdouts:
         app.log.redirect_stdouts(app.conf.worker_redirect_stdouts_level)
+        print_by_line()
     Stage.doing = 'open the result backend'
     app.backend
     return app, worker
+
+
+def print_by_line():
+    """Where Celery sends to the log what is printed, has that go by the line and not by the write."""
+    from celery.utils.log import LoggingProxy
+
+    class Lines(LoggingProxy):
+        def __init__(self, stream, proxy):
+            super().__init__(proxy.logger, proxy.loglevel)
+            self.stream, self.rest = stream, ''
+
+        def write(self, data):
+            if not isinstance(data, str):
+                data = str(data)
+            *lines, self.rest = (self.rest + data).split('\n')
+            for line in lines:
+                super().write(line)
+            return len(data)
+
+        def flush(self):
+            if self.rest:
+                rest, self.rest = self.rest, ''
+                super().write(rest)
+
+        def fileno(self):
+            return self.stream.fileno()
+    if type(sys.stdout) is LoggingProxy:
+        sys.stdout, sys.stderr = Lines(sys.__stdout__, sys.stdout), Lines(sys.__stderr__, sys.stderr)
 
 
 def quiet_tracer():
@@ -164,7 +202,8 @@ def describe(app, seconds):
     redis = sys.modules.get('redis')
     warnings = []
     threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
-    if threads and '_agensium_lifeline' not in threads:
+    threads = [name for name in threads if name != 'agensium-lifeline']
+    if threads:
         warnings.append('threads run after the import of the application and do not exist in its children: %s; '
                         'start them in worker_process_init, or set python.start = "spawn"' % ', '.join(threads))
     for part in ('worker', 'consumer'):
@@ -196,13 +235,9 @@ def describe(app, seconds):
             'accept_content': sorted(conf.accept_content or ()),
         },
         'changed': sorted({str(key).lower() for key in conf.without_defaults()}),
-        'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if hidden_not(key)},
+        'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if key.islower()},
         'tasks': {name: task_options(task) for name, task in app.tasks.items()},
     }
-
-
-def hidden_not(key):
-    return key.islower() and key not in ('broker_read_url', 'broker_write_url')
 
 
 def prefix(backend):

@@ -1,8 +1,9 @@
 """First code of every Python process: the lifeline, the signals, the importer of the modules that came with it.
 
-Runs before anything of the application is imported, from the pipe on fd 4 (see python.go, bootstrap).
+Runs before anything of the application is imported, from the pipe on fd 4 (source.go, bootstrap).
 """
 import fcntl
+import gc
 import importlib.abc
 import importlib.machinery
 import os
@@ -21,8 +22,8 @@ class Importer(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         self.sources = sources
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname == PACKAGE or fullname.partition(PACKAGE + '.')[2] in self.sources:
-            return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == PACKAGE)
+        if fullname.partition(PACKAGE + '.')[2] in self.sources:
+            return importlib.machinery.ModuleSpec(fullname, self)
         return None
 
     def get_source(self, fullname):
@@ -74,9 +75,14 @@ def deaf(*signums):
         signal.signal(signum, ignore)
 
 
+RARELY = (50000, 20, 100)  # while the application is imported: what it makes then it keeps
+
+
 def main(payload):
     sys.meta_path.insert(0, Importer(payload['modules']))
     options = payload['options']
+    options['collect'] = gc.get_threshold()
+    gc.set_threshold(*RARELY)
     hold(LIFELINE)
     deaf(signal.SIGTERM, signal.SIGINT)
     for stream in (sys.stdout, sys.stderr):

@@ -6,6 +6,7 @@ supervisor at once. Parts of a chord and every backend that is not plain Redis a
 """
 import os
 import threading
+import weakref
 
 from celery import signals, states
 from celery.exceptions import BackendStoreError
@@ -125,7 +126,7 @@ class Capture:
 def receivers(signal):
     for entry in signal.receivers:
         receiver = entry[1]
-        if isinstance(receiver, __import__('weakref').ReferenceType):
+        if isinstance(receiver, weakref.ReferenceType):
             receiver = receiver()
         if receiver is not None:
             yield receiver

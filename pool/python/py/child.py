@@ -21,7 +21,7 @@ from kombu.serialization import prepare_accept_content
 from kombu.serialization import registry as serializers
 from kombu.utils import json as kombu_json
 
-from _agensium import boot, capture, fast, wire
+from _agensium import application, boot, capture, fast, wire
 
 RUN = struct.Struct('>QBI')          # tag, flags, length of the JSON that follows; then the envelope
 DONE = struct.Struct('>QBBdQHI')     # tag, state, flags, seconds, highest rss, number of results, length of extras
@@ -60,6 +60,7 @@ class Child:
         self.tag = 0          # of the task that runs
         self.soft = 0         # tag of the last cancel frame
         self.busy = False     # the task's code runs: the signal handler may raise
+        self.early = False    # the signal came while it did not
         self.tracers = {}
         self.initialize(options)
         fast.custom_headers()
@@ -83,6 +84,7 @@ class Child:
         app.log.setup(int(env.get('CELERY_LOG_LEVEL', 0) or 0), env.get('CELERY_LOG_FILE') or None,
                       bool(env.get('CELERY_LOG_REDIRECT', False)), str(env.get('CELERY_LOG_REDIRECT_LEVEL')),
                       hostname=self.node)
+        application.print_by_line()
         app.set_current()
         set_default_app(app)
         app.finalize()
@@ -119,11 +121,15 @@ class Child:
     # -- soft limits
 
     def on_soft_limit(self, signum, frame):
-        if self.busy and os.getpid() == self.pid:
-            tag = self.channel.take_cancel()
-            if tag is not None:
-                self.soft = tag
-            self.raise_soft()
+        if os.getpid() != self.pid:
+            return
+        if not self.busy:
+            self.early = True
+            return
+        tag = self.channel.take_cancel()
+        if tag is not None:
+            self.soft = tag
+        self.raise_soft()
 
     def raise_soft(self):
         if self.soft and self.soft == self.tag:
@@ -180,6 +186,9 @@ class Child:
             self.repr.wanted = flags & REPR
             self.tag, self.busy = tag, True
             try:
+                if self.early:  # while a large message was read, say
+                    self.early = False
+                    self.on_soft_limit(None, None)
                 result, info, seconds, text = tracer(task_id, args, kwargs, request)
             finally:
                 self.busy = False
@@ -264,6 +273,10 @@ class Child:
     # -- how it ended
 
     def done(self, tag, state, began, seconds=None, extras=None):
+        try:
+            sys.stdout.flush()  # half a line that the task printed is its own
+        except (AttributeError, OSError, ValueError):
+            pass  # the task did something to it
         results = self.capture.end() if self.capture is not None else ()
         self.tag = 0
         extras = json.dumps(extras, default=repr).encode('utf-8', 'backslashreplace') if extras else b''

@@ -113,7 +113,7 @@ def refused(child, envelope, why):
         request, _ = envelope_request(child, envelope)
     except Exception:  # not even an envelope
         return exc
-    if why.why == 'unregistered':
+    if why.why == 'unknown_task':
         exc = exceptions.NotRegistered(request['task'])
     if request.get('id'):
         begin(child, request)

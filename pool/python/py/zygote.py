@@ -1,5 +1,6 @@
 """The process that imported the application once: describes it, forks children, tells how they ended."""
 import gc
+import json
 import os
 import select
 import signal
@@ -9,7 +10,7 @@ import time
 import traceback
 import warnings
 
-from _agensium import application, wire
+from _agensium import application, boot, wire
 
 
 def main(options, channel_fd, lifeline_fd):
@@ -17,6 +18,8 @@ def main(options, channel_fd, lifeline_fd):
     channel = wire.FileChannel(channel_fd)
     try:
         app, worker = application.prepare(options)
+        if gc.get_threshold() == boot.RARELY:  # else the application has its own ideas
+            gc.set_threshold(*options['collect'])
         if options['mode'] == 'child':
             from _agensium import child
             return child.main(channel_fd, app, options, options['slot'], options['slot'] + 1)
@@ -97,7 +100,7 @@ class Zygote:
         elif kind == wire.REAP:
             self.reap(*wire.PID.unpack(body))
         elif kind == wire.EVENT:
-            self.event(**__import__('json').loads(bytes(body)))
+            self.event(**json.loads(bytes(body)))
         elif kind == wire.QUIT:
             self.quit()
         else:
@@ -134,7 +137,7 @@ class Zygote:
 
     def become(self, slot, sock, lifeline, output):
         """Turns the fork into a child of its own: group, channel, lifeline, output, signals."""
-        from _agensium import boot, child
+        from _agensium import child
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -1,0 +1,149 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
+)
+
+// claim is a message that lies in a claim key of ours.
+type claim struct {
+	celery.Delivery
+	name   string // of the claim key; changes when an incarnation lapses
+	ticket *ticket
+	key    *queueKey
+	ending bool // a settlement is owed
+	taken  bool // by another node
+}
+
+// move is an LMOVE under way.
+type move struct {
+	key    *queueKey
+	ticket *ticket
+	cmd    *redis.StringCmd
+}
+
+// plan adds an LMOVE for each of n slots, from the most urgent keys that may have something, in turn.
+func (e *engine) plan(n int) {
+	now := time.Now()
+	keys := e.ring.keys
+	for i := 0; i < len(keys) && n > 0; {
+		j := i // keys[i:j] have the same step
+		for j < len(keys) && keys[j].step == keys[i].step {
+			if k := keys[j]; k.state == resting && !now.Before(k.restUntil) {
+				k.state = tryMove
+			}
+			j++
+		}
+		if slices.ContainsFunc(keys[i:j], func(k *queueKey) bool { return k.state == tryMove }) {
+			e.planStep(keys[i:j], n)
+			return
+		}
+		i = j
+	}
+}
+
+const mostAtOnce = 1024
+
+// planStep asks a key for one message at first, and for twice as many after each round in which all came: a few tasks on an idle node
+// shall not cost a miss for every slot that waits.
+func (e *engine) planStep(keys []*queueKey, n int) {
+	for planned := true; planned; {
+		planned = false
+		for _, k := range keys {
+			if k.state != tryMove {
+				continue
+			}
+			if k.asked == max(k.run, 1) {
+				if e.ring.order != OrderRoundRobin {
+					return // the others come after it
+				}
+				continue
+			}
+			t := e.ticket()
+			if t == nil {
+				return
+			}
+			cmd := e.batch.claim(k.list, t.name(e.ring, e.incarnation, k))
+			e.moves = append(e.moves, move{k, t, cmd})
+			k.asked++
+			planned = true
+			if n--; n == 0 {
+				return
+			}
+			if e.ring.order != OrderRoundRobin {
+				break
+			}
+		}
+	}
+}
+
+// ticket returns nil if there is none: then the registry grows in the next round.
+func (e *engine) ticket() *ticket {
+	t := e.tickets.take()
+	if t == nil {
+		e.b.inbox.call(e.growTickets)
+	}
+	return t
+}
+
+// moved takes in the reply of an LMOVE.
+func (e *engine) moved(m move, now time.Time) error {
+	raw, err := m.cmd.Bytes()
+	switch {
+	case err == nil:
+		m.key.lastHit = now
+		e.ring.gave(m.key)
+		e.adopt(m.ticket, m.key, raw, now)
+	case errors.Is(err, redis.Nil):
+		e.tickets.put(m.ticket)
+		if m.key.state == tryMove {
+			m.key.state, m.key.run = tryBlock, 0
+		}
+	case answered(err):
+		e.tickets.put(m.ticket)
+		return err
+	default:
+		e.doubts = append(e.doubts, newDoubt(m.ticket, m.key, now, e.b.opt.Quarantine))
+	}
+	return nil
+}
+
+// adopt makes a claim of a message that arrived in a claim key and gives it to the slot that waited last. Without a slot it goes back
+// where it came from.
+func (e *engine) adopt(t *ticket, k *queueKey, raw []byte, now time.Time) {
+	name := t.name(e.ring, e.incarnation, k)
+	c := &claim{
+		Delivery: celery.Delivery{Queue: k.queue, Key: k.list, Claim: name, Raw: raw, Claimed: now},
+		name:     name, ticket: t, key: k,
+	}
+	e.claims[&c.Delivery] = c
+	e.tally.claimed.Add(1)
+	for !e.draining && !k.removed && len(e.waiters) > 0 {
+		w := e.waiters[len(e.waiters)-1]
+		e.waiters[len(e.waiters)-1] = nil
+		e.waiters = e.waiters[:len(e.waiters)-1]
+		if w.answer(&c.Delivery, nil) {
+			e.b.lease.busy(len(e.claims) > 0)
+			return
+		}
+	}
+	e.giveBack(c)
+	if k.state == tryBlock {
+		k.state = tryMove // we know that something is there
+	}
+}
+
+// giveBack owes a claim's return to the consuming end of its queue.
+func (e *engine) giveBack(c *claim) {
+	c.ending = true
+	e.tally.putBack.Add(1)
+	e.owed = append(e.owed, &work{
+		finished: Finished{Delivery: &c.Delivery, Settlement: Settlement{Action: PutBack}},
+		settles:  true, stored: true, claim: c, reply: make(chan reply, 1),
+	})
+}

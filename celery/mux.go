@@ -1,0 +1,200 @@
+package celery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agensium/agensium/celery/pyjson"
+)
+
+// Mux is the registry of the tasks that run in this process. Register everything before it is served; from then on
+// it is read only.
+type Mux struct {
+	handlers map[string]*Handler
+	Zone     *time.Location // of arguments that are times without offset; nil: UTC
+}
+
+// NewMux returns an empty registry.
+func NewMux() *Mux { return &Mux{handlers: map[string]*Handler{}} }
+
+// Handler is one registered task.
+type Handler struct {
+	Name       string
+	Options    TaskOptions
+	MaxRetries int           // -1: without end
+	RetryDelay time.Duration // between retries, if the handler does not say
+
+	fn       reflect.Value
+	ctx      bool         // the function takes a context first
+	params   []param      // of the function, in its order
+	variadic bool         // the last parameter takes what is left of args
+	extra    int          // index in params of the one that takes what is left of kwargs; -1: none
+	record   reflect.Type // the struct whose fields are the params; nil: they are the function's own
+	value    int          // index of the value among the results; -1: none
+	failure  int          // index of the error among the results; -1: none
+	zone     *time.Location
+}
+
+// Option sets something about a task that is being registered.
+type Option func(*Handler)
+
+// Params names the parameters, so that callers can give them as keywords: Params("x", "y=10", "**rest"). What stands
+// behind = is the default, as JSON. A last name with ** is a map that takes the keywords that no parameter has.
+func Params(names ...string) Option { return func(h *Handler) { h.name(names) } }
+
+// AcksLate acknowledges the message after the task has run: it runs again if the process dies.
+func AcksLate() Option { return func(h *Handler) { h.Options.AcksLate = true } }
+
+// RejectOnWorkerLost puts the message back, and does not fail the task, if the process dies; with AcksLate only.
+func RejectOnWorkerLost() Option { return func(h *Handler) { h.Options.RejectOnWorkerLost = true } }
+
+// TrackStarted stores STARTED when the task begins.
+func TrackStarted() Option { return func(h *Handler) { h.Options.TrackStarted = true } }
+
+// IgnoreResult stores no result.
+func IgnoreResult() Option { return func(h *Handler) { h.Options.IgnoreResult = true } }
+
+// Limits sets the soft and hard time limits; 0 means none.
+func Limits(soft, hard time.Duration) Option {
+	return func(h *Handler) { h.Options.SoftTimeLimit, h.Options.TimeLimit = soft, hard }
+}
+
+// RateLimit bounds how often the task starts on a node, as Celery writes it: "10/m".
+func RateLimit(rate string) Option { return func(h *Handler) { h.Options.RateLimit = rate } }
+
+// MaxRetries bounds RetryAfter; negative means without end. The default is 3.
+func MaxRetries(n int) Option { return func(h *Handler) { h.MaxRetries = n } }
+
+// RetryDelay is the delay of RetryAfter with a negative one. The default is three minutes.
+func RetryDelay(d time.Duration) Option { return func(h *Handler) { h.RetryDelay = d } }
+
+// Handle registers fn as the task name. fn takes an optional context, then any number of arguments of types that
+// pyjson.Decode knows, the last of which may be variadic; it returns nothing, a value, an error, or a value and an
+// error. A single argument that is a struct stands for the parameters themselves: its fields, under their json
+// names, in their order; pointers, omitempty fields and those with a tag default:"JSON" may be left out. With
+// Params such a struct is an argument like any other.
+//
+// Handle panics if fn is no such function or the name is taken: both are mistakes in the program.
+func Handle(mux *Mux, name string, fn any, options ...Option) {
+	h := &Handler{Name: name, MaxRetries: 3, RetryDelay: 3 * time.Minute, fn: reflect.ValueOf(fn), extra: -1, value: -1, failure: -1, zone: mux.Zone}
+	h.Options.AcksOnFailureOrTimeout = true
+	if err := h.inspect(); err != nil {
+		panic(fmt.Sprintf("celery: handle %s: %v", name, err))
+	}
+	for _, o := range options {
+		o(h)
+	}
+	if h.record == nil && len(h.params) == 1 && h.params[0].name == "" && isRecord(h.params[0].kind) {
+		h.useRecord(h.params[0].kind)
+	}
+	if mux.handlers == nil {
+		mux.handlers = map[string]*Handler{}
+	}
+	if mux.handlers[name] != nil {
+		panic("celery: handle " + name + ": the name is taken")
+	}
+	mux.handlers[name] = h
+}
+
+// Lookup returns the handler of a task, or nil.
+func (m *Mux) Lookup(name string) *Handler {
+	if m == nil {
+		return nil
+	}
+	return m.handlers[name]
+}
+
+// Names lists the tasks in alphabetical order.
+func (m *Mux) Names() []string { return slices.Sorted(maps.Keys(m.handlers)) }
+
+// param is one parameter of a task.
+type param struct {
+	name     string // "" if callers cannot name it
+	kind     reflect.Type
+	index    []int // of a record's field
+	fallback pyjson.Raw
+	optional bool // may be left out without a fallback: stays zero
+}
+
+var (
+	contextType = reflect.TypeFor[context.Context]()
+	errorType   = reflect.TypeFor[error]()
+)
+
+func (h *Handler) inspect() error {
+	if h.fn.Kind() != reflect.Func || h.fn.IsNil() {
+		return errors.New("not a function")
+	}
+	t := h.fn.Type()
+	for i := range t.NumIn() {
+		in := t.In(i)
+		if i == 0 && in == contextType {
+			h.ctx = true
+			continue
+		}
+		h.params = append(h.params, param{kind: in})
+	}
+	h.variadic = t.IsVariadic()
+	for i := range t.NumOut() {
+		switch {
+		case t.Out(i) == errorType && i == t.NumOut()-1:
+			h.failure = i
+		case i == 0:
+			h.value = i
+		default:
+			return errors.New("returns more than a value and an error")
+		}
+	}
+	return nil
+}
+
+func (h *Handler) name(names []string) {
+	if len(names) != len(h.params) {
+		panic(fmt.Sprintf("celery: handle %s: %d names for %d parameters", h.Name, len(names), len(h.params)))
+	}
+	for i, n := range names {
+		name, fallback, has := strings.Cut(n, "=")
+		p := &h.params[i]
+		if rest, ok := strings.CutPrefix(name, "**"); ok {
+			if i != len(names)-1 || p.kind.Kind() != reflect.Map || p.kind.Key().Kind() != reflect.String {
+				panic(fmt.Sprintf("celery: handle %s: **%s must be last and a map with string keys", h.Name, rest))
+			}
+			h.extra, name = i, rest
+		}
+		p.name = name
+		if has {
+			p.fallback = pyjson.Raw(fallback)
+			if err := pyjson.Valid(p.fallback); err != nil {
+				panic(fmt.Sprintf("celery: handle %s: default of %s: %v", h.Name, name, err))
+			}
+			if err := pyjson.DecodeValue(p.fallback, reflect.New(p.kind).Elem(), h.zone); err != nil {
+				panic(fmt.Sprintf("celery: handle %s: default of %s: %v", h.Name, name, err))
+			}
+		}
+	}
+}
+
+// isRecord tells whether a lone argument of type t stands for the parameters.
+func isRecord(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && !pyjson.IsScalar(t)
+}
+
+func (h *Handler) useRecord(t reflect.Type) {
+	h.record, h.params = t, nil
+	for _, f := range pyjson.FieldsOf(t) {
+		p := param{name: f.Name, kind: f.Type, index: f.Index, optional: f.OmitEmpty || f.Type.Kind() == reflect.Pointer}
+		if fallback, ok := f.Tag.Lookup("default"); ok {
+			p.fallback = pyjson.Raw(fallback)
+			if err := pyjson.Valid(p.fallback); err != nil {
+				panic(fmt.Sprintf("celery: handle %s: default of %s: %v", h.Name, f.Name, err))
+			}
+		}
+		h.params = append(h.params, p)
+	}
+}

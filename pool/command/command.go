@@ -1,0 +1,158 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/backend"
+	"github.com/agensium/agensium/celery/pyjson"
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/handler"
+)
+
+// Options are the settings of all executors of a process. Recorder is required.
+type Options struct {
+	Commands []Spec
+	Recorder handler.Recorder
+	Node     string   // name of the worker, as in w1@host
+	Accept   []string // content types besides JSON: msgpack, yaml
+	Log      hclog.Logger
+}
+
+// Commands makes executors. It is the pool.Factory of commands.
+type Commands struct {
+	Options
+	specs map[string]*Spec
+}
+
+// New checks the commands and returns a factory.
+func New(o Options) (*Commands, error) {
+	if o.Recorder == nil {
+		return nil, errors.New("commands: Recorder is required")
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	c := &Commands{Options: o, specs: map[string]*Spec{}}
+	for i := range o.Commands {
+		s := &c.Commands[i]
+		if err := s.check(); err != nil {
+			return nil, err
+		}
+		if c.specs[s.Task] != nil {
+			return nil, fmt.Errorf("command %s is there twice", s.Task)
+		}
+		c.specs[s.Task] = s
+	}
+	return c, nil
+}
+
+// Lookup returns the command of a task, or nil.
+func (c *Commands) Lookup(task string) *Spec { return c.specs[task] }
+
+// Start returns an executor; there is nothing to wait for.
+func (c *Commands) Start(_ context.Context, slot int) (pool.Executor, error) {
+	return &executor{Commands: c, log: c.Log.With("slot", slot)}, nil
+}
+
+type executor struct {
+	*Commands
+	log hclog.Logger
+}
+
+// Close has nothing to do: no process outlives its Execute.
+func (e *executor) Close(context.Context) error { return nil }
+
+// ErrKilled says that a program was killed, by us or by somebody else, and tells the slot to ask what that means.
+var ErrKilled = errors.New("program was killed")
+
+// Execute runs the job. See pool.Executor.
+func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, error) {
+	r, err := handler.Open(job, e.Node, e.Accept)
+	if err != nil {
+		return handler.Unopened(ctx, e.Recorder, job, err)
+	}
+	spec := e.Lookup(job.Task.Name)
+	rec := backend.Record{Request: r, Ignore: r.IgnoreResult, Repr: job.Repr}
+	if spec != nil {
+		rec.Ignore, rec.MaxRetries, rec.RetryDelay = rec.Ignore || spec.Options.IgnoreResult, spec.MaxRetries, spec.RetryAfter
+	}
+	if job.Verdict != nil {
+		return e.Recorder.Verdict(ctx, rec, job.Verdict)
+	}
+	if spec == nil {
+		return e.Recorder.Failed(ctx, rec, celery.NewException("celery.exceptions.NotRegistered", job.Task.Name), "")
+	}
+	argv, err := spec.argv(r)
+	if err != nil {
+		exc := celery.ExceptionOf(err)
+		return e.Recorder.Failed(ctx, rec, exc, handler.Traceback(err, exc))
+	}
+	if spec.Options.TrackStarted && !rec.Ignore {
+		if err := e.Recorder.Started(ctx, r); err != nil {
+			return celery.Outcome{}, err
+		}
+	}
+	began := time.Now()
+	run := process{spec: spec, argv: argv, request: r, log: e.log.With("task", spec.Task, "id", r.ID)}
+	end, err := run.do(ctx, job.Soft, job.Hard)
+	rec.Runtime = time.Since(began)
+	if err != nil {
+		exc := celery.NewException("OSError", err.Error())
+		return e.Recorder.Failed(ctx, rec, exc, exc.LastLine()+"\n")
+	}
+	if end.loss != nil {
+		return celery.Outcome{State: celery.Lost, Loss: end.loss, Runtime: rec.Runtime, MaxRSS: end.exit.MaxRSS}, fmt.Errorf("run %s: %w", spec.Task, ErrKilled)
+	}
+	out, err := e.settle(ctx, rec, spec, end)
+	out.MaxRSS = end.exit.MaxRSS
+	return out, err
+}
+
+// settle turns the end of a process into an outcome.
+func (e *executor) settle(ctx context.Context, rec backend.Record, spec *Spec, end end) (celery.Outcome, error) {
+	switch {
+	case end.tooLong:
+		exc := celery.NewException("ValueError", fmt.Sprintf("%s wrote more than %d bytes to stdout", spec.Run[0], spec.MaxOutput))
+		return e.Recorder.Failed(ctx, rec, exc, end.traceback(exc))
+	case end.exit.Code != 0 && end.soft:
+		exc := celery.NewException("billiard.exceptions.SoftTimeLimitExceeded")
+		return e.Recorder.Failed(ctx, rec, exc, end.traceback(exc))
+	case end.exit.Code != 0:
+		exc := celery.NewException("subprocess.CalledProcessError", end.exit.Code, spec.Run[0], nil, end.tail())
+		if slices.Contains(spec.RetryOn, end.exit.Code) {
+			return e.Recorder.Retried(ctx, rec, &exc, spec.RetryAfter, end.traceback(exc))
+		}
+		return e.Recorder.Failed(ctx, rec, exc, end.traceback(exc))
+	}
+	value, err := spec.read(end.stdout)
+	if err != nil {
+		exc := celery.NewException("ValueError", err.Error())
+		return e.Recorder.Failed(ctx, rec, exc, end.traceback(exc))
+	}
+	return e.Recorder.Done(ctx, rec, value)
+}
+
+// read makes the task's value of what the program wrote.
+func (s *Spec) read(stdout []byte) (pyjson.Raw, error) {
+	switch s.Result {
+	case "none":
+		return pyjson.Raw("null"), nil
+	case "text":
+		return pyjson.AppendString(nil, string(stdout)), nil
+	}
+	value := pyjson.Trim(stdout)
+	if len(value) == 0 {
+		return pyjson.Raw("null"), nil
+	}
+	if err := pyjson.Valid(value); err != nil {
+		return nil, fmt.Errorf("stdout of %s is not JSON: %w", s.Run[0], err)
+	}
+	return value, nil
+}

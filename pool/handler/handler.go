@@ -1,0 +1,250 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/backend"
+	"github.com/agensium/agensium/celery/pyjson"
+	"github.com/agensium/agensium/pool"
+)
+
+// Recorder stores what becomes of a task and sends what follows from it. *backend.Backend is one.
+type Recorder interface {
+	Started(ctx context.Context, r *celery.Request) error
+	Done(ctx context.Context, rec backend.Record, value pyjson.Raw) (celery.Outcome, error)
+	Failed(ctx context.Context, rec backend.Record, exc celery.Exception, traceback string) (celery.Outcome, error)
+	Retried(ctx context.Context, rec backend.Record, exc *celery.Exception, after time.Duration, traceback string) (celery.Outcome, error)
+	Verdict(ctx context.Context, rec backend.Record, v *celery.Verdict) (celery.Outcome, error)
+}
+
+// ErrOverrun says that a handler did not end when it should have. Its slot waits for it in Close.
+var ErrOverrun = errors.New("handler still runs")
+
+// Options are the settings of all executors of a process. Mux and Recorder are required.
+type Options struct {
+	Mux      *celery.Mux
+	Recorder Recorder
+	Node     string   // name of the worker, as in w1@host
+	Accept   []string // content types besides JSON: msgpack, yaml
+	Log      hclog.Logger
+}
+
+// Handlers makes executors. It is the pool.Factory of Go handlers.
+type Handlers struct {
+	Options
+	overruns atomic.Int64
+
+	mu      sync.Mutex
+	overdue map[int]<-chan struct{} // by slot: closed when the goroutine that was given up there has ended
+}
+
+// New returns a factory, or says which option is missing.
+func New(o Options) (*Handlers, error) {
+	if o.Mux == nil || o.Recorder == nil {
+		return nil, errors.New("go handlers: Mux and Recorder are required")
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	return &Handlers{Options: o, overdue: map[int]<-chan struct{}{}}, nil
+}
+
+// Overrun is the number of goroutines that were given up and still run. Each holds a slot.
+func (h *Handlers) Overrun() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, ended := range h.overdue {
+		select {
+		case <-ended:
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// Overruns is how many there have been since the start.
+func (h *Handlers) Overruns() int { return int(h.overruns.Load()) }
+
+// Start returns an executor. It waits while a goroutine that was given up in the slot still runs.
+func (h *Handlers) Start(ctx context.Context, slot int) (pool.Executor, error) {
+	e := &executor{Handlers: h, slot: slot, log: h.Log.With("slot", slot)}
+	if err := e.free(ctx); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// executor runs one task at a time.
+type executor struct {
+	*Handlers
+	slot int
+	log  hclog.Logger
+}
+
+// free waits until no goroutine that was given up holds the slot.
+func (e *executor) free(ctx context.Context) error {
+	e.mu.Lock()
+	ended := e.overdue[e.slot]
+	e.mu.Unlock()
+	if ended == nil {
+		return nil
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return fmt.Errorf("slot %d: %w: %w", e.slot, ErrOverrun, ctx.Err())
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.overdue[e.slot] == ended {
+		delete(e.overdue, e.slot)
+		e.log.Info("handler that was given up has ended", "next", "slot is free")
+	}
+	return nil
+}
+
+// result is how a handler ended.
+type result struct {
+	value pyjson.Raw
+	err   error
+	took  time.Duration
+}
+
+// Execute runs the job. See pool.Executor.
+func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, error) {
+	r, err := Open(job, e.Node, e.Accept)
+	if err != nil {
+		return Unopened(ctx, e.Recorder, job, err)
+	}
+	h := e.Mux.Lookup(job.Task.Name)
+	rec := backend.Record{Request: r, Ignore: r.IgnoreResult, MaxRetries: 3, RetryDelay: 3 * time.Minute, Repr: job.Repr}
+	if h != nil {
+		rec.Ignore, rec.MaxRetries, rec.RetryDelay = rec.Ignore || h.Options.IgnoreResult, h.MaxRetries, h.RetryDelay
+	}
+	if job.Verdict != nil {
+		return e.Recorder.Verdict(ctx, rec, job.Verdict)
+	}
+	if h == nil {
+		return e.Recorder.Failed(ctx, rec, celery.NewException("celery.exceptions.NotRegistered", job.Task.Name), "")
+	}
+	if h.Options.TrackStarted && !rec.Ignore {
+		if err := e.Recorder.Started(ctx, r); err != nil {
+			return celery.Outcome{}, err
+		}
+	}
+	res, lost := e.run(ctx, h, r, job)
+	rec.Runtime = res.took
+	if lost != nil {
+		return e.report(ctx, rec, lost)
+	}
+	return record(ctx, e.Recorder, rec, res)
+}
+
+// report tells of a task that was given up. The hard limit is recorded here and now: the next executor of the slot,
+// which could record it, may be long in coming.
+func (e *executor) report(ctx context.Context, rec backend.Record, lost *celery.Loss) (celery.Outcome, error) {
+	overrun := fmt.Errorf("run %s: %w", rec.Request.Name, ErrOverrun)
+	if lost.Cause != celery.LossHardLimit {
+		return celery.Outcome{State: celery.Lost, Loss: lost, Runtime: rec.Runtime}, overrun
+	}
+	seconds := any(lost.Limit.Seconds())
+	if lost.Limit%time.Second == 0 {
+		seconds = int(lost.Limit / time.Second)
+	}
+	out, err := e.Recorder.Failed(ctx, rec, celery.NewException("billiard.exceptions.TimeLimitExceeded", seconds), "")
+	return out, errors.Join(overrun, err)
+}
+
+// run calls the handler on a goroutine of its own and waits for it, for the hard limit, or for the end of ctx.
+func (e *executor) run(ctx context.Context, h *celery.Handler, r *celery.Request, job pool.Job) (result, *celery.Loss) {
+	began := time.Now()
+	if job.Hard > 0 {
+		r.Deadline = began.Add(job.Hard)
+	}
+	taskCtx, cancel := context.WithCancelCause(celery.WithRequest(ctx, r))
+	defer cancel(nil)
+	done, ended := make(chan result, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		value, err := h.Call(taskCtx, r.Args, r.Kwargs)
+		if err != nil && errors.Is(err, context.Canceled) {
+			if cause := context.Cause(taskCtx); cause != nil && !errors.Is(err, cause) {
+				err = fmt.Errorf("%w: %w", cause, err) // the limit is the reason, not the cancellation
+			}
+		}
+		done <- result{value, err, time.Since(began)}
+	}()
+	soft, hard := timer(job.Soft), timer(job.Hard)
+	defer stop(soft)
+	defer stop(hard)
+	for {
+		select {
+		case res := <-done:
+			return res, nil
+		case <-channel(soft):
+			e.log.Warn("soft time limit", "task", h.Name, "id", r.ID, "limit", job.Soft)
+			soft = nil
+			cancel(celery.ErrSoftLimit)
+		case <-channel(hard):
+			cancel(fmt.Errorf("hard time limit of %s reached", job.Hard))
+			return e.giveUp(ended, began, &celery.Loss{Cause: celery.LossHardLimit, ExitCode: -1, Limit: job.Hard,
+				Detail: fmt.Sprintf("%s did not end within its hard time limit of %s", h.Name, job.Hard)})
+		case <-ctx.Done():
+			cause := context.Cause(ctx)
+			cancel(cause)
+			return e.giveUp(ended, began, &celery.Loss{Cause: LossOf(ctx), ExitCode: -1, Detail: fmt.Sprintf("%s was told to stop: %v", h.Name, cause)})
+		}
+	}
+}
+
+// giveUp leaves the goroutine alone.
+func (e *executor) giveUp(ended <-chan struct{}, began time.Time, loss *celery.Loss) (result, *celery.Loss) {
+	e.mu.Lock()
+	e.overdue[e.slot] = ended
+	e.mu.Unlock()
+	e.overruns.Add(1)
+	e.log.Error("handler given up", "reason", loss.Cause, "error", loss.Detail, "next", "slot waits until it ends")
+	return result{took: time.Since(began)}, loss
+}
+
+// Close returns when no goroutine of the executor is left, or with an error when ctx ends first.
+func (e *executor) Close(ctx context.Context) error { return e.free(ctx) }
+
+// LossOf finds the cause of a loss in what ended a context: an error with a LossCause method, else a shutdown.
+func LossOf(ctx context.Context) celery.LossCause {
+	var told interface{ LossCause() celery.LossCause }
+	if errors.As(context.Cause(ctx), &told) {
+		return told.LossCause()
+	}
+	return celery.LossShutdown
+}
+
+func timer(d time.Duration) *time.Timer {
+	if d <= 0 {
+		return nil
+	}
+	return time.NewTimer(d)
+}
+
+func channel(t *time.Timer) <-chan time.Time {
+	if t == nil {
+		return nil
+	}
+	return t.C
+}
+
+func stop(t *time.Timer) {
+	if t != nil {
+		t.Stop()
+	}
+}

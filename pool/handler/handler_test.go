@@ -1,0 +1,234 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/backend"
+	"github.com/agensium/agensium/celery/pyjson"
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/handler"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recorder keeps what it is told in words.
+type recorder struct {
+	said []string
+}
+
+func (r *recorder) say(what string, state celery.State) (celery.Outcome, error) {
+	r.said = append(r.said, what)
+	return celery.Outcome{State: state}, nil
+}
+
+func (r *recorder) Started(context.Context, *celery.Request) error {
+	r.said = append(r.said, "started")
+	return nil
+}
+
+func (r *recorder) Done(_ context.Context, _ backend.Record, value pyjson.Raw) (celery.Outcome, error) {
+	return r.say("done "+string(value), celery.Success)
+}
+
+func (r *recorder) Failed(_ context.Context, _ backend.Record, exc celery.Exception, traceback string) (celery.Outcome, error) {
+	if strings.Contains(traceback, "handler_test.go") {
+		traceback = " with stack"
+	} else {
+		traceback = ""
+	}
+	return r.say("failed "+exc.Repr()+traceback, celery.Failure)
+}
+
+func (r *recorder) Retried(_ context.Context, rec backend.Record, exc *celery.Exception, after time.Duration, _ string) (celery.Outcome, error) {
+	if after < 0 {
+		after = rec.RetryDelay
+	}
+	return r.say("retried "+exc.Repr()+" after "+after.String(), celery.Retry)
+}
+
+func (r *recorder) Verdict(_ context.Context, _ backend.Record, v *celery.Verdict) (celery.Outcome, error) {
+	return r.say("verdict "+v.Type, v.State)
+}
+
+// job makes a job of a task with arguments.
+func job(t *testing.T, task string, args ...any) pool.Job {
+	t.Helper()
+	plan, err := celery.NewSender().Apply(celery.S(task, args...), nil, celery.Options{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := celery.Decode(plan.Messages[0].Raw, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pool.Job{Task: decoded}
+}
+
+func start(t *testing.T, mux *celery.Mux) (*handler.Handlers, pool.Executor, *recorder) {
+	t.Helper()
+	r := &recorder{}
+	h, err := handler.New(handler.Options{Mux: mux, Recorder: r, Node: "w1@host"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := h.Start(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, e, r
+}
+
+func TestEndsOfAHandler(t *testing.T) {
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.ok", func(x int) int { return x }, celery.TrackStarted())
+	celery.Handle(mux, "t.fails", func() error { return errors.New("no") })
+	celery.Handle(mux, "t.panics", func() { panic("oh") })
+	celery.Handle(mux, "t.retries", func() error { return celery.RetryAfter(errors.New("later"), time.Second) })
+	celery.Handle(mux, "t.default", func() error { return celery.RetryAfter(errors.New("later"), -1) }, celery.RetryDelay(time.Minute))
+	celery.Handle(mux, "t.ignores", func() error { return celery.Ignore() })
+	celery.Handle(mux, "t.rejects", func() error { return celery.Reject(true) })
+	celery.Handle(mux, "t.soft", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	celery.Handle(mux, "t.cleans", func(ctx context.Context) (bool, error) {
+		<-ctx.Done()
+		return errors.Is(context.Cause(ctx), celery.ErrSoftLimit), nil
+	})
+	revoked := &celery.Verdict{State: celery.Revoked, Type: "TaskRevokedError"}
+	cases := map[string]struct {
+		task    string
+		args    []any
+		soft    time.Duration
+		verdict *celery.Verdict
+		want    string
+		state   celery.State
+	}{
+		"success":          {"t.ok", []any{3}, 0, nil, "started, done 3", celery.Success},
+		"arguments":        {"t.ok", []any{"x"}, 0, nil, `started, failed TypeError('ok() argument 1 must be int, not str')`, celery.Failure},
+		"failure":          {"t.fails", nil, 0, nil, "failed RuntimeError('no')", celery.Failure},
+		"panic":            {"t.panics", nil, 0, nil, "failed Panic('oh') with stack", celery.Failure},
+		"retry":            {"t.retries", nil, 0, nil, "retried RuntimeError('later') after 1s", celery.Retry},
+		"retry by default": {"t.default", nil, 0, nil, "retried RuntimeError('later') after 1m0s", celery.Retry},
+		"ignore":           {"t.ignores", nil, 0, nil, "", celery.Ignored},
+		"reject":           {"t.rejects", nil, 0, nil, "", celery.Rejected},
+		"soft limit":       {"t.soft", nil, time.Millisecond, nil, "failed SoftTimeLimitExceeded()", celery.Failure},
+		"soft limit used":  {"t.cleans", nil, time.Millisecond, nil, "done true", celery.Success},
+		"unknown":          {"t.other", nil, 0, nil, "failed NotRegistered('t.other')", celery.Failure},
+		"verdict":          {"t.ok", []any{1}, 0, revoked, "verdict TaskRevokedError", celery.Revoked},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, e, r := start(t, mux)
+			j := job(t, c.task, c.args...)
+			j.Soft, j.Verdict = c.soft, c.verdict
+			out, err := e.Execute(t.Context(), j)
+			if err != nil || out.State != c.state || strings.Join(r.said, ", ") != c.want {
+				t.Errorf("got %s, %v: %q", out.State, err, r.said)
+			}
+			if err := e.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+type terminated struct{ error }
+
+func (terminated) LossCause() celery.LossCause { return celery.LossTerminated }
+
+func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
+	release := make(chan struct{})
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.deaf", func() { <-release })
+	stopped, stop := context.WithCancelCause(t.Context())
+	cases := map[string]struct {
+		ctx  context.Context
+		hard time.Duration
+		want string
+	}{
+		"hard limit": {t.Context(), time.Millisecond, "FAILURE failed TimeLimitExceeded(0.001)"},
+		"terminated": {stopped, 0, "LOST terminated "},
+	}
+	stop(terminated{errors.New("revoked")})
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h, e, r := start(t, mux)
+			j := job(t, "t.deaf")
+			j.Hard = c.hard
+			out, err := e.Execute(c.ctx, j)
+			got := string(out.State) + " "
+			if out.Loss != nil {
+				got += string(out.Loss.Cause) + " "
+			}
+			if got += strings.Join(r.said, ", "); !errors.Is(err, handler.ErrOverrun) || got != c.want {
+				t.Fatalf("got %+v, %v: %q", out, err, r.said)
+			}
+			if h.Overrun() != 1 || h.Overruns() != 1 {
+				t.Errorf("overrun: %d now, %d in all", h.Overrun(), h.Overruns())
+			}
+			late, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := e.Close(late); !errors.Is(err, handler.ErrOverrun) {
+				t.Errorf("the slot is free, though its handler runs: %v", err)
+			}
+			if _, err := h.Start(late, 1); !errors.Is(err, handler.ErrOverrun) {
+				t.Errorf("another executor is in the slot, though its handler runs: %v", err)
+			}
+			if _, err := h.Start(late, 2); err != nil {
+				t.Errorf("another slot: %v", err)
+			}
+			release <- struct{}{}
+			if err := e.Close(t.Context()); err != nil || h.Overrun() != 0 || h.Overruns() != 1 {
+				t.Errorf("close: %v; overrun: %d now, %d in all", err, h.Overrun(), h.Overruns())
+			}
+		})
+	}
+}
+
+func TestABodyThatCannotBeReadFailsTheTask(t *testing.T) {
+	_, e, r := start(t, celery.NewMux())
+	task := &celery.Task{ID: "1", Name: "t.x", ContentType: "application/x-python-serialize",
+		Raw: []byte(`{"body": "gAJdcQAu", "content-type": "application/x-python-serialize", "content-encoding": "binary", "headers": {"task": "t.x", "id": "1"}, "properties": {"body_encoding": "base64"}}`)}
+	out, err := e.Execute(t.Context(), pool.Job{Task: task})
+	if err != nil || out.State != celery.Failure || len(r.said) != 1 || !strings.Contains(r.said[0], "pickle is not read here") {
+		t.Errorf("got %+v, %v: %q", out, err, r.said)
+	}
+}
+
+func BenchmarkExecute(b *testing.B) {
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.add", func(_ context.Context, x, y int) (int, error) { return x + y, nil })
+	h, err := handler.New(handler.Options{Mux: mux, Recorder: &mute{}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, _ := h.Start(b.Context(), 0)
+	plan, err := celery.NewSender().Apply(celery.S("t.add", 1, 2), nil, celery.Options{}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	task, err := celery.Decode(plan.Messages[0].Raw, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.Execute(ctx, pool.Job{Task: task, Hard: time.Minute}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// mute writes the document and nothing else.
+type mute struct{ recorder }
+
+func (*mute) Done(_ context.Context, rec backend.Record, value pyjson.Raw) (celery.Outcome, error) {
+	d := celery.Documents{}
+	return celery.Outcome{State: celery.Success, Results: []celery.Result{d.Of(rec.Request, celery.Success, value, "")}}, nil
+}

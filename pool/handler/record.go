@@ -1,0 +1,81 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/backend"
+	"github.com/agensium/agensium/pool"
+)
+
+// Open opens the body of a job. Other executors in Go share it.
+func Open(job pool.Job, node string, accept []string) (*celery.Request, error) {
+	body, err := celery.Body(job.Task.Raw)
+	if err != nil {
+		return nil, fmt.Errorf("open body of %s: %w", job.Task.Name, err)
+	}
+	queue := job.Task.RoutingKey
+	if job.Delivery != nil {
+		queue = job.Delivery.Queue
+	}
+	r, err := celery.Open(job.Task, body, queue, accept)
+	if err != nil {
+		return nil, err
+	}
+	r.Node = node
+	return r, nil
+}
+
+// Unopened records the failure of a task whose body cannot be read: nobody else could read it either.
+func Unopened(ctx context.Context, recorder Recorder, job pool.Job, err error) (celery.Outcome, error) {
+	rec := backend.Record{Request: &celery.Request{Task: job.Task}, Ignore: job.Task.IgnoreResult}
+	if job.Verdict != nil {
+		return recorder.Verdict(ctx, rec, job.Verdict)
+	}
+	return recorder.Failed(ctx, rec, celery.NewException("kombu.exceptions.DecodeError", err.Error()), err.Error()+"\n")
+}
+
+// record turns the end of a handler into an outcome.
+func record(ctx context.Context, recorder Recorder, rec backend.Record, res result) (celery.Outcome, error) {
+	if res.err == nil {
+		return recorder.Done(ctx, rec, res.value)
+	}
+	var reject *celery.RejectError
+	var retry *celery.RetryError
+	switch {
+	case celery.Ignores(res.err):
+		return celery.Outcome{State: celery.Ignored, Runtime: res.took}, nil
+	case errors.As(res.err, &reject):
+		return celery.Outcome{State: celery.Rejected, Requeue: reject.Requeue, Runtime: res.took, Exception: "Reject(requeue=" + fmt.Sprint(reject.Requeue) + ")"}, nil
+	case errors.As(res.err, &retry):
+		if retry.Err == nil {
+			return recorder.Retried(ctx, rec, nil, retry.After, "")
+		}
+		exc := celery.ExceptionOf(retry.Err)
+		return recorder.Retried(ctx, rec, &exc, retry.After, Traceback(retry.Err, exc))
+	}
+	exc := celery.ExceptionOf(res.err)
+	return recorder.Failed(ctx, rec, exc, Traceback(res.err, exc))
+}
+
+// Traceback is what stands for Python's traceback: the stack of a panic, else the chain of errors, and last the line
+// that Python would print.
+func Traceback(err error, exc celery.Exception) string {
+	var b strings.Builder
+	b.WriteString("Traceback (most recent call last):\n")
+	var panicd *celery.PanicError
+	if errors.As(err, &panicd) {
+		for line := range strings.Lines(string(panicd.Stack)) {
+			b.WriteString("  " + line)
+		}
+	} else {
+		for e := err; e != nil; e = errors.Unwrap(e) {
+			fmt.Fprintf(&b, "  %T: %v\n", e, e)
+		}
+	}
+	b.WriteString(exc.LastLine() + "\n")
+	return b.String()
+}

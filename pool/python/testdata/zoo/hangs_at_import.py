@@ -1,0 +1,7 @@
+"""Never ends to be imported, and ignores signals."""
+import signal
+import time
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while True:
+    time.sleep(1)

@@ -1,0 +1,2 @@
+"""Imports what is not there."""
+import not_there_at_all  # noqa: F401

@@ -1,0 +1,2 @@
+"""Has no Celery application."""
+answer = 42

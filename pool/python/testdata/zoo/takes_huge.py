@@ -1,0 +1,10 @@
+"""Is given a lot."""
+
+from celery import Celery
+
+app = Celery('takes_huge', broker='redis://127.0.0.1:1/0', backend='redis://127.0.0.1:1/1')
+
+
+@app.task
+def bad(*args):
+    return len(args[0])

@@ -1,0 +1,221 @@
+package python
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/child"
+)
+
+// The applications of testdata/zoo misbehave, a file each. None may cost more than its own task.
+
+func TestZooOfApplications(t *testing.T) {
+	python := interpreter(t, latest)
+	for app, want := range map[string][]string{
+		"dies_at_import":       {"exitcode 3", "printed: about to end"},
+		"exits_at_import":      {"SystemExit: no settings", "hint: the application calls sys.exit"},
+		"raises_at_import":     {"RuntimeError: no database", `raise RuntimeError('no database')`, "raises_at_import.py"},
+		"lacks_module":         {"ModuleNotFoundError", `hint: no module "not_there_at_all"`},
+		"syntax_error":         {"SyntaxError", "syntax_error.py"},
+		"no_app":               {"import no_app", "AttributeError", "hint: name the application as module:attribute"},
+		"no_app:answer":        {"not a Celery application"},
+		"nowhere.to.be.found":  {"ModuleNotFoundError", `hint: no module "nowhere"`},
+		"prints_binary:absent": {"AttributeError"},
+	} {
+		t.Run(strings.ReplaceAll(app, ":", "_"), func(t *testing.T) {
+			_, err := Start(context.Background(), Options{Interpreter: python, App: app, Dir: "testdata/zoo", Node: "celery@test"})
+			var failed *StartError
+			if !errors.As(err, &failed) {
+				t.Fatalf("%v", err)
+			}
+			text := err.Error() + "\n" + strings.Join(failed.Notes(), "\n")
+			for _, part := range want {
+				if !strings.Contains(text, part) {
+					t.Errorf("no %q in:\n%s", part, text)
+				}
+			}
+		})
+	}
+	t.Run("no interpreter", func(t *testing.T) {
+		if _, err := Start(context.Background(), Options{Interpreter: "/no/python"}); !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
+	})
+	t.Run("hangs", func(t *testing.T) {
+		_, err := Start(context.Background(), Options{Interpreter: python, App: "hangs_at_import", Dir: "testdata/zoo", StartTimeout: time.Second})
+		if err == nil || !strings.Contains(err.Error(), "start timeout of 1s") {
+			t.Error(err)
+		}
+	})
+}
+
+func TestChildThatIsKilledBeforeItIsReadyIsNoticed(t *testing.T) {
+	app := start(t, Options{Interpreter: interpreter(t, latest), App: "killed_at_init", Dir: "testdata/zoo"})
+	var failed *StartError
+	if _, err := app.Start(t.Context(), 1); !errors.As(err, &failed) || failed.Exit.Signal != syscall.SIGKILL {
+		t.Errorf("%v", err)
+	}
+}
+
+// zoo is one application of the zoo with one child.
+type zoo struct {
+	app   *Application
+	child *Child
+	job   pool.Job
+	lines *records
+}
+
+func startZoo(t *testing.T, name, call string) *zoo {
+	t.Helper()
+	python := interpreter(t, latest)
+	lines := &records{}
+	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: hclog.DefaultOutput, Level: hclog.Off})
+	log.RegisterSink(lines)
+	app := start(t, Options{Interpreter: python, App: name, Dir: "testdata/zoo", Store: discard, Log: log, CloseTimeout: time.Second})
+	client := startClient(t, python, "testdata/zoo", name)
+	return &zoo{app, child1(t, app), jobOf(client.one(t, call)), lines}
+}
+
+// records keeps log records.
+type records struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (r *records) Accept(name string, level hclog.Level, msg string, args ...interface{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, level.String()+" "+msg)
+}
+
+func (r *records) find(part string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, line := range r.all {
+		if strings.Contains(line, part) {
+			return line
+		}
+	}
+	return ""
+}
+
+func TestZooOfTasks(t *testing.T) {
+	for name, test := range map[string]struct {
+		call  string
+		state celery.State
+		cause celery.LossCause
+		text  string // in exception, document or detail
+	}{
+		"prints_binary":     {"bad.delay()", celery.Success, "", "1"},
+		"starts_threads":    {"bad.delay()", celery.Success, "", `"result": 1`},
+		"os_exit":           {"bad.delay()", celery.Lost, celery.LossExited, "exitcode 7"},
+		"segfault":          {"bad.delay()", celery.Lost, celery.LossSignal, "SIGSEGV"},
+		"closes_channel":    {"bad.delay()", celery.Lost, "", ""},
+		"writes_garbage":    {"bad.delay()", celery.Lost, celery.LossProtocol, "frame too large"},
+		"answers_twice":     {"bad.delay()", celery.Lost, celery.LossProtocol, "tag 99999"},
+		"forks_processes":   {"bad.delay()", celery.Success, "", "[0, -15]"},
+		"floods":            {"bad.delay()", celery.Success, "", ""},
+		"huge":              {"bad.delay()", celery.Success, "", "xxx"},
+		"takes_huge":        {"bad.delay('x' * (50 << 20))", celery.Success, "", "52428800"},
+		"odd_exception":     {"bad.delay()", celery.Failure, "", ""},
+		"raises_base":       {"bad.delay()", celery.Failure, "", "of all"},
+		"changes_directory": {"bad.delay()", celery.Success, "", ""},
+		"leaks":             {"bad.delay()", celery.Success, "", "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			z := startZoo(t, name, test.call)
+			out, err := z.child.Execute(context.Background(), z.job)
+			if out.State != test.state || (err != nil) != (test.state == celery.Lost) {
+				t.Fatalf("%s %+v %v", out.State, out.Loss, err)
+			}
+			text := out.Exception
+			if out.Loss != nil {
+				text += out.Loss.Detail
+				if test.cause != "" && out.Loss.Cause != test.cause {
+					t.Errorf("cause: %+v", *out.Loss)
+				}
+			}
+			for _, r := range out.Results {
+				text += string(r.Document)
+			}
+			if !strings.Contains(text, test.text) {
+				t.Errorf("no %q in %.300s", test.text, text)
+			}
+			again := z.child
+			if out.State == celery.Lost {
+				again = child1(t, z.app)
+			}
+			if out, err := again.Execute(context.Background(), z.job); out.State != test.state {
+				t.Errorf("second time: %+v %v", out.State, err)
+			}
+		})
+	}
+}
+
+func TestZooWarnsOfThreads(t *testing.T) {
+	z := startZoo(t, "starts_threads", "bad.delay()")
+	if w := strings.Join(z.app.Info().Warnings, "\n"); !strings.Contains(w, "busybody") {
+		t.Error(w)
+	}
+}
+
+func TestZooLoopInCEndsAtTheHardLimit(t *testing.T) {
+	z := startZoo(t, "loops_in_c", "bad.delay()")
+	z.job.Soft, z.job.Hard = 20*time.Millisecond, 200*time.Millisecond
+	out, _ := z.child.Execute(context.Background(), z.job)
+	if out.State != celery.Lost || out.Loss.Cause != celery.LossHardLimit {
+		t.Errorf("%+v", out)
+	}
+}
+
+func TestZooHardKillLeavesNoGrandchildren(t *testing.T) {
+	z := startZoo(t, "grandchildren", "bad.delay()")
+	z.job.Hard = 500 * time.Millisecond
+	out, _ := z.child.Execute(context.Background(), z.job)
+	if out.State != celery.Lost {
+		t.Fatalf("%+v", out)
+	}
+	line := z.lines.find("pids ")
+	if line == "" {
+		t.Fatalf("no pids among %q", z.lines.all)
+	}
+	var same, other int
+	if _, err := fmt.Sscanf(line[strings.Index(line, "pids "):], "pids %d %d", &same, &other); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, pid := range []int{same, other} {
+		if _, _ = child.AwaitOrphan(ctx, pid); ctx.Err() != nil || child.Alive(pid) {
+			t.Errorf("process %d lives", pid)
+		}
+	}
+}
+
+func TestZooIsComplete(t *testing.T) {
+	test, err := os.ReadFile("zoo_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("testdata/zoo/*.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if name := strings.TrimSuffix(filepath.Base(file), ".py"); !strings.Contains(string(test), `"`+name+`"`) {
+			t.Errorf("no test uses %s", file)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package supervisor
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/child"
+	"github.com/agensium/agensium/supervisor/autoscale"
+	"github.com/agensium/agensium/supervisor/config"
+	"github.com/agensium/agensium/supervisor/limits"
+)
+
+// scaler asks the scaling decision how many slots there should be and tells the pool. It looks when something happened that may
+// change the answer, and otherwise when the decision says.
+type scaler struct {
+	pool      *pool.Pool
+	settings  func() *settings
+	depths    func(context.Context) (map[string]int, error)
+	queues    func() []string
+	estimates *estimates
+	limits    *limits.Reader
+	zygote    func() int64 // resident memory, bytes
+	log       hclog.Logger
+	note      func(time.Time, autoscale.Decision) // for the status
+	wake      chan struct{}
+
+	mu        sync.Mutex // guards what follows
+	temporary autoscale.Temporary
+	last      autoscale.Decision
+	startTime time.Duration
+	cpu       map[int]cpuSeen
+	perTask   float64 // processors that a running task uses, a slowly fading maximum
+}
+
+type cpuSeen struct {
+	used time.Duration
+	when time.Time
+}
+
+func newScaler(s *Supervisor) *scaler {
+	reader, err := limits.Open()
+	if err != nil {
+		s.log.Debug("read limits of memory and processors", "error", err)
+	}
+	return &scaler{
+		pool: s.pool, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
+		limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
+		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
+	}
+}
+
+// nudge makes the scaler look now. It never waits and may be called by anyone.
+func (c *scaler) nudge() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// started notes how long an executor took to start.
+func (c *scaler) started(took time.Duration) {
+	c.mu.Lock()
+	c.startTime = (3*c.startTime + took) / 4
+	c.mu.Unlock()
+	c.nudge()
+}
+
+// run decides until ctx ends.
+func (c *scaler) run(ctx context.Context) {
+	var state autoscale.State
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		case <-timer.C:
+		}
+		now := time.Now()
+		var decision autoscale.Decision
+		state, decision = autoscale.Decide(c.policy(), state, c.sample(ctx, now), now)
+		c.follow(decision)
+		timer.Reset(decision.NextCheck)
+	}
+}
+
+// follow tells the pool, and the log if something changed.
+func (c *scaler) follow(d autoscale.Decision) {
+	c.mu.Lock()
+	before := c.last
+	c.last = d
+	c.mu.Unlock()
+	c.note(time.Now(), d)
+	c.pool.Resize(d.Target)
+	if d.Target != before.Target || d.Bound != before.Bound {
+		c.log.Info(d.Reason, "target", d.Target, "before", before.Target, "bound", d.Bound)
+	}
+}
+
+// decision is the last one.
+func (c *scaler) decision() autoscale.Decision {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// policy is what settings and remote control ask for now.
+func (c *scaler) policy() autoscale.Policy {
+	p := policyOf(c.settings().Effective)
+	c.mu.Lock()
+	p.Temporary = c.temporary
+	c.mu.Unlock()
+	return p
+}
+
+// policyOf reads the settings: --concurrency alone asks for a fixed number, as with Celery.
+func policyOf(e *config.Effective) autoscale.Policy {
+	c := e.Config
+	most := c.Pool.Concurrency
+	if e.Origins["pool.concurrency"].Name == "--concurrency" && !e.Origins.Set("scaling.min") {
+		return autoscale.Fixed(most)
+	}
+	return autoscale.Policy{
+		Min: c.Scaling.Min, Max: most, SLO: c.Scaling.SLO, Window: c.Scaling.Window, ZeroAfter: c.Scaling.ZeroAfter, Starts: c.Pool.MaxStarting,
+	}
+}
+
+// bound sets what remote control asks for, until the next one.
+func (c *scaler) bound(t autoscale.Temporary) {
+	c.mu.Lock()
+	c.temporary = t
+	c.mu.Unlock()
+	c.nudge()
+}
+
+// sample looks at everything that the decision needs. The queues are counted, which costs commands, only when it matters: no slot
+// is idle, and there could be more of them.
+func (c *scaler) sample(ctx context.Context, now time.Time) autoscale.Sample {
+	status := c.pool.Status()
+	s := autoscale.Sample{Slots: autoscale.Slots{Idle: status.Count(pool.Idle), Busy: status.Count(pool.Busy), Starting: status.Count(pool.Starting)}}
+	var due map[string]int
+	p := c.policy()
+	if fixed := p.Min >= p.Max; !fixed && s.Slots.Idle == 0 && s.Slots.Busy > 0 && s.Slots.Busy+s.Slots.Starting < p.Max {
+		var err error
+		if due, err = c.depths(ctx); err != nil {
+			c.log.Debug("queues not counted", "error", err)
+			s.Unknown = true
+		}
+	} else {
+		due = map[string]int{} // an idle slot waits on every queue: they are empty
+		s.Unknown = s.Slots.Idle == 0 && s.Slots.Busy > 0
+	}
+	c.estimates.sample(&s, c.queues(), due, now)
+	c.look(&s, status, now)
+	return s
+}
+
+// look reads memory and processors, of this node and of its children.
+func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.StartTime = c.startTime
+	if c.limits == nil {
+		return
+	}
+	var largest, private int64
+	c.perTask *= 0.999
+	seen := make(map[int]cpuSeen, len(status.Slots))
+	for _, slot := range status.Slots {
+		if slot.PID == 0 {
+			continue
+		}
+		usage, err := child.UsageOf(slot.PID)
+		if err != nil {
+			continue
+		}
+		private += usage.Private
+		largest = max(largest, usage.Private)
+		if was, ok := c.cpu[slot.PID]; ok && slot.State == pool.Busy && now.Sub(was.when) > 100*time.Millisecond {
+			c.perTask = max(c.perTask, min(1, float64(usage.CPU-was.used)/float64(now.Sub(was.when))))
+		}
+		seen[slot.PID] = cpuSeen{usage.CPU, now}
+		c.estimates.child(usage.Private, now)
+	}
+	c.cpu = seen
+	m := c.limits.Memory()
+	s.Memory = autoscale.Memory{Limit: m.Limit, Used: m.Used, Children: private}
+	set := c.settings().Config
+	if limit := int64(set.Scaling.MemoryLimit); limit > 0 && (m.Limit == 0 || limit < m.Limit) {
+		s.Memory.Limit, s.Memory.Used = limit, c.zygote()+private
+	}
+	s.Memory.Child = c.estimates.childMemory(largest, autoscale.GuessChild(c.zygote(), int64(set.Pool.MaxMemoryPerChild)))
+	if p, ok := c.limits.Pressure(); ok {
+		s.Memory.Some, s.Memory.Full = p.Some, p.Full
+	}
+	cores, _ := c.limits.Cores(runtime.NumCPU())
+	s.CPU = autoscale.CPU{Cores: cores, PerTask: c.perTask}
+}
