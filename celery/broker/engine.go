@@ -224,6 +224,7 @@ func (e *engine) fine() {
 	e.backoff.reset()
 	e.tally.connected.Store(true)
 	if d := e.tally.queues.clear(); d > 0 {
+		e.tally.reconnects.Add(1)
 		e.log.Info("broker is usable again", "took", d.Round(time.Millisecond))
 	}
 }
