@@ -68,7 +68,7 @@ func (a *applier) nudge() {
 
 // refuse says what is wrong with the settings. Those in force stay.
 func (a *applier) refuse(r reload.Result) {
-	a.s.reloads.failed(r.Err)
+	a.s.reloads.note(time.Now(), r.Err)
 	const refused, next = "reload refused", "keep the old settings"
 	var problems config.Problems
 	if !errors.As(r.Err, &problems) {
@@ -92,7 +92,7 @@ func (a *applier) next() (*reload.Result, []chan<- error) {
 // begin notes what the node started with.
 func (a *applier) begin(loaded *config.Loaded) {
 	a.accepted, a.loaded = a.s.current.Load().Config, loaded
-	a.s.reloads.begin(storedVersion(loaded))
+	a.s.reloads.from(storedVersion(loaded))
 }
 
 // applying runs the applier until stop is called or ctx ends, and then closes done.
@@ -106,8 +106,8 @@ func (s *Supervisor) applying(ctx context.Context) (done <-chan struct{}, stop c
 	return ended, stop
 }
 
-// watch is the actor that reads the settings again. It never ends because a file is bad, or because it cannot be watched.
-func (s *Supervisor) watch(ctx context.Context) error {
+// watchSettings is the actor that reads the settings again. It never ends because a file is bad, or because it cannot be watched.
+func (s *Supervisor) watchSettings(ctx context.Context) error {
 	if err := s.watcher.Run(ctx); err != nil {
 		s.log.Warn("watch the settings", "error", err)
 	}
@@ -198,7 +198,7 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 			return
 		}
 		if err != nil {
-			a.s.reloads.failed(err)
+			a.s.reloads.note(time.Now(), err)
 			a.log.Error("new generation did not start", "reason", r.Cause, "error", err, "next", "keep the old one and the old settings")
 			return
 		}
@@ -219,7 +219,8 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	if next != nil {
 		a.s.succeed(next)
 	}
-	a.s.reloads.succeeded(storedVersion(r.Loaded))
+	a.s.reloads.note(time.Now(), nil)
+	a.s.reloads.from(storedVersion(r.Loaded))
 	if len(changes) == 0 && next == nil {
 		a.log.Info("settings are as they were", "reason", r.Cause)
 	}
@@ -299,7 +300,7 @@ func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config
 func (s *Supervisor) turnTo(ctx context.Context, before, now *config.Config) {
 	s.log.SetLevel(hclog.LevelFromString(now.Log.Level))
 	s.pool.SetLimits(poolLimits(now.Pool))
-	s.broker.SetBounds(bounds(now))
+	s.broker.SetBounds(brokerBounds(now))
 	if s.control != nil {
 		s.control.Revoked.SetBounds(now.Control.RevokesMax, now.Control.RevokeExpire)
 		s.control.Events.Configure(now.Events.Enabled, now.Events.Heartbeat)
@@ -355,7 +356,7 @@ func poolLimits(p config.Pool) pool.Limits {
 	return pool.Limits{MaxTasks: p.MaxTasksPerChild, MaxMemory: int64(p.MaxMemoryPerChild), MaxAge: p.MaxAgePerChild}
 }
 
-func bounds(c *config.Config) broker.Bounds {
+func brokerBounds(c *config.Config) broker.Bounds {
 	return broker.Bounds{MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge}
 }
 
@@ -398,7 +399,7 @@ func (s *Supervisor) pythonOptions(e *config.Effective, set, fallback map[string
 		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, vars),
 		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
 		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
-		Log: s.log.Named("python"),
+		Log: everyLine(s.log).Named("python"),
 	}
 	if e.Origins.Set("broker.queues") {
 		o.Queues = c.Broker.Queues

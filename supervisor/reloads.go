@@ -3,48 +3,58 @@ package supervisor
 import (
 	"sync"
 	"time"
+
+	"github.com/agensium/agensium/supervisor/admin"
 )
 
-// Reloads tells how it went when the settings were read again.
-type Reloads struct {
-	OK     uint64    `json:"ok"`
-	Failed uint64    `json:"failed"`
-	Last   time.Time `json:"last,omitzero"`          // the last attempt
-	Error  string    `json:"last_error,omitempty"`   // of the last attempt; empty: it went well
-	Since  time.Time `json:"in_force_since"`         // when the settings in force were taken over
-	Stored int       `json:"redis_version,omitzero"` // of the settings in Redis that are in force; 0: none
-}
-
+// reloads remembers how reloads of the settings went. The start counts as one that succeeded.
 type reloads struct {
-	mu  sync.Mutex
-	now Reloads
+	mu      sync.Mutex
+	ok      uint64
+	refused uint64
+	taken   time.Time // the settings in place
+	last    time.Time // reload, however it went
+	failure string    // of the last one; empty if it went well
+	stored  int       // version of the settings in Redis that are part of those in place
 }
 
-// begin notes the settings of the start.
-func (r *reloads) begin(stored int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.now.Since, r.now.Stored = time.Now(), stored
+// ReloadStatus tells of the settings in place.
+type ReloadStatus struct {
+	Taken   time.Time `json:"taken"`
+	Last    time.Time `json:"last"`
+	Error   string    `json:"error,omitempty"` // the last one was refused, and the settings are older
+	Reloads uint64    `json:"reloads"`
+	Refused uint64    `json:"refused"`
+	Stored  int       `json:"redis_version,omitempty"` // of the settings in Redis that are part of those in place; 0: none
 }
 
-func (r *reloads) succeeded(stored int) {
+func (r *reloads) note(at time.Time, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	r.now.OK++
-	r.now.Last, r.now.Since, r.now.Error, r.now.Stored = now, now, "", stored
+	r.last = at
+	if err != nil {
+		r.refused++
+		r.failure = err.Error()
+		return
+	}
+	r.ok++
+	r.taken, r.failure = at, ""
 }
 
-func (r *reloads) failed(err error) {
+// from notes which settings in Redis are part of those in place.
+func (r *reloads) from(version int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.now.Failed++
-	r.now.Last, r.now.Error = time.Now(), err.Error()
+	r.stored = version
 }
 
-// snapshot may be called by anyone.
-func (r *reloads) snapshot() Reloads {
+func (r *reloads) status() ReloadStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.now
+	return ReloadStatus{Taken: r.taken, Last: r.last, Error: r.failure, Reloads: r.ok, Refused: r.refused, Stored: r.stored}
+}
+
+func (r *reloads) sample() admin.Reload {
+	s := r.status()
+	return admin.Reload{Succeeded: s.Reloads, Refused: s.Refused, LastOK: s.Error == "", Last: s.Taken}
 }

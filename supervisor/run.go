@@ -37,12 +37,21 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer s.closeLog()
+	if err := s.openAdmin(); err != nil {
+		return err
+	}
 
 	var g run.Group
 	s.actor(&g, "supervisor", s.serve, func(error) { s.stopping.begin("another part of the process ended") })
 	s.actor(&g, "signals", s.signals.run, s.signals.stop)
 	watching, stopWatching := context.WithCancel(context.Background())
-	s.actor(&g, "config", func() error { return s.watch(watching) }, func(error) { stopWatching() })
+	s.actor(&g, "config", func() error { return s.watchSettings(watching) }, func(error) { stopWatching() })
+	if s.admin != nil {
+		s.actor(&g, "admin", s.admin.Run, func(error) { s.admin.Stop() }) // stays up during the drain
+	}
+	if s.systemd != nil {
+		s.actor(&g, "systemd", s.systemd.run, s.systemd.stop)
+	}
 	s.actor(&g, "context", func() error {
 		select {
 		case <-ctx.Done():

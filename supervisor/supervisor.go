@@ -19,6 +19,7 @@ import (
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/admin"
 	"github.com/agensium/agensium/supervisor/config"
 	"github.com/agensium/agensium/supervisor/reload"
 )
@@ -51,7 +52,17 @@ type Supervisor struct {
 	estimates  *estimates
 	watcher    *reload.Watcher
 	applier    *applier
-	reloads    reloads
+
+	admin     *admin.Server // nil: none
+	systemd   *systemd      // nil: not under systemd
+	calm      *calm         // log
+	life      *life
+	parts     atomic.Pointer[parts]
+	metrics   *admin.Metrics
+	waits     waits
+	glance    glance
+	decisions decisions
+	reloads   reloads
 }
 
 // settings are a snapshot of everything that decides about tasks.
@@ -74,9 +85,11 @@ func newSupervisor(o Options) (*Supervisor, error) {
 		}
 		s.logFile, s.output = f, f
 	}
-	s.log = hclog.New(&hclog.LoggerOptions{
-		Name: "agensium", Output: s.output, Level: hclog.LevelFromString(c.Log.Level), JSONFormat: c.Log.Format == "json",
-	})
+	s.calm = newCalm(newLogger(c.Log, s.output))
+	s.log, s.life = s.calm, newLife(s.begun)
+	s.reloads.taken = s.begun
+	s.metrics = admin.NewMetrics(s.sample)
+	s.tally.metrics = s.metrics
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name of this host: %w", err)
@@ -86,7 +99,8 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
 	s.applier = newApplier(s)
 	s.watcher = reload.New(o.Loaded.Input(), o.Loaded, s.applier.take, s.log.Named("config"))
-	s.signals.reload = s.watcher.Reload
+	s.signals.reload = s.reload
+	s.systemd = newSystemd(s)
 	return s, nil
 }
 
@@ -139,10 +153,12 @@ func (s *Supervisor) serve() error {
 // rest is what USE_CELERY=false asks for: stay up and consume nothing, until the settings say otherwise or somebody ends it.
 func (s *Supervisor) rest() (goOn bool, err error) {
 	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "wait for other settings, or a signal to end")
+	s.life.is(resting, s.o.Loaded.Origins["broker.consume"].String()+" says so")
 	for {
 		select {
 		case <-s.stopping.warm:
 			why, err := s.stopping.reason()
+			s.life.drains(why, 0)
 			s.log.Info("ended", "reason", why)
 			return false, err
 		case <-s.applier.wake:
@@ -171,6 +187,7 @@ func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) e
 
 // startApplication imports the application and settles what its settings and ours make together.
 func (s *Supervisor) startApplication(ctx context.Context) error {
+	s.life.is(starting, "importing "+s.o.Loaded.Config.Python.App)
 	set, fallback := s.o.Loaded.Overrides()
 	o, why, err := s.pythonOptions(&s.o.Loaded.Effective, set, fallback, s.o.Loaded.Vars)
 	if err != nil {
@@ -283,7 +300,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	s.pool = pool.New(pool.Options{
 		Source: s.source, Factory: s.generation.Load(), Log: s.log.Named("pool"), Grace: closeTimeout, Limits: poolLimits(c.Pool),
 		Hooks: pool.Hooks{
-			Started: func(_ int, took time.Duration) { s.tally.childStarted(); s.scaler.started(took) },
+			Started: func(_ int, took time.Duration) { s.tally.childStarted(took); s.scaler.started(took) },
 			Closed:  func(_ int, reason pool.Reason) { s.tally.childClosed(reason); s.scaler.nudge() },
 		},
 	})
@@ -298,7 +315,9 @@ func (s *Supervisor) work(ctx context.Context) error {
 		loops.Go(func() { s.control.Run(ctx) })
 	}
 	s.scaler = newScaler(s)
+	s.consumes()
 	loops.Go(func() { s.scaler.run(ctx) })
+	loops.Go(func() { s.watch().run(ctx) })
 	s.generation.Load().app.Ready()
 	s.applier.begin(s.o.Loaded)
 	applied, stopApplying := s.applying(ctx)
@@ -327,7 +346,9 @@ func (s *Supervisor) listenForPeers(ctx context.Context) {
 }
 
 func (s *Supervisor) drain(why string) {
-	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, s.current.Load().Config.Drain.Budget())
+	budget := s.current.Load().Config.Drain.Budget()
+	s.life.drains(why, budget)
+	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, budget)
 }
 
 func (s *Supervisor) sayGoodbye() error {

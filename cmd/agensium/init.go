@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/agensium/agensium"
+	"github.com/agensium/agensium/examples"
+	"github.com/agensium/agensium/supervisor/config"
 )
 
 type initCommand struct {
@@ -52,24 +53,24 @@ type file struct {
 func (k *initCommand) files(p project) []file {
 	files := []file{{"agensium.toml", settingsFile(p.app())}, {".env.example", environmentExample}}
 	if k.Systemd {
-		files = append(files, file{p.name + "-worker.service", p.unit(template("examples/systemd/agensium.service"))})
+		files = append(files, file{p.name + "-worker.service", p.unit(template("systemd/agensium.service"))})
 	}
 	if k.Docker || k.Railway {
-		files = append(files, file{"Dockerfile", p.dockerfile(template("examples/docker/Dockerfile"))},
-			file{".dockerignore", template("examples/docker/dockerignore")})
+		files = append(files, file{"Dockerfile", p.dockerfile(template("docker/Dockerfile"))},
+			file{".dockerignore", template("docker/dockerignore")})
 	}
 	if k.Docker {
-		files = append(files, file{"compose.yaml", template("examples/docker/compose.yaml")})
+		files = append(files, file{"compose.yaml", template("docker/compose.yaml")})
 	}
 	if k.Railway {
-		files = append(files, file{".railway/railway.ts", p.railway(template("examples/railway/.railway/railway.ts"))})
+		files = append(files, file{".railway/railway.ts", p.railway(template("railway/.railway/railway.ts"))})
 	}
 	return files
 }
 
 // template is a file that the program carries.
 func template(path string) string {
-	text, err := agensium.Files.ReadFile(path)
+	text, err := examples.Files.ReadFile(path)
 	if err != nil {
 		panic(err) // it is embedded
 	}
@@ -101,7 +102,7 @@ func (c *call) write(f file) error {
 // environment say counts until somebody decides otherwise.
 func settingsFile(app string) string {
 	var b strings.Builder
-	for _, line := range strings.SplitAfter(template("agensium.toml"), "\n") {
+	for _, line := range strings.SplitAfter(config.Reference, "\n") {
 		switch name, _, isSetting := strings.Cut(line, " ="); {
 		case !isSetting || strings.HasPrefix(line, "#"):
 			b.WriteString(line)

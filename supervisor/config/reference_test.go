@@ -156,3 +156,13 @@ func TestReferenceTellsTheEffects(t *testing.T) {
 		}
 	})
 }
+
+func TestEmbeddedReferenceIsTheFileAtTheTop(t *testing.T) {
+	text, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != Reference {
+		t.Error("agensium.toml was edited: run `go generate ./supervisor/config`")
+	}
+}

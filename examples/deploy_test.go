@@ -1,4 +1,4 @@
-package agensium
+package examples
 
 import (
 	"bytes"
@@ -36,7 +36,7 @@ func writeUnit(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "shop-worker.service")
-	text := strings.NewReplacer("/usr/local/bin/agensium", "/bin/true", "/srv/shop", dir).Replace(read(t, "examples/systemd/agensium.service"))
+	text := strings.NewReplacer("/usr/local/bin/agensium", "/bin/true", "/srv/shop", dir).Replace(read(t, "systemd/agensium.service"))
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestSystemdRatesTheUnitWell(t *testing.T) {
 
 // What the unit must say for tasks to survive a stop, and a restart to find what it held.
 func TestUnitKeepsTasks(t *testing.T) {
-	unit := read(t, "examples/systemd/agensium.service")
+	unit := read(t, "systemd/agensium.service")
 	for _, line := range []string{"Type=notify", "KillMode=mixed", "OOMPolicy=continue", "StateDirectory=agensium", "RestartPreventExitStatus=2", "DynamicUser=yes"} {
 		if !strings.Contains(unit, "\n"+line+"\n") {
 			t.Errorf("the unit does not say %s", line)
@@ -74,7 +74,7 @@ func TestUnitKeepsTasks(t *testing.T) {
 func TestDockerfile(t *testing.T) {
 	var stages []string
 	last := map[string]string{} // instruction → arguments, of the last stage
-	for _, line := range strings.Split(read(t, "examples/docker/Dockerfile"), "\n") {
+	for _, line := range strings.Split(read(t, "docker/Dockerfile"), "\n") {
 		instruction, arguments, _ := strings.Cut(line, " ")
 		switch instruction {
 		case "", "#":
@@ -107,7 +107,7 @@ func TestComposeFile(t *testing.T) {
 	if err := exec.Command(docker, "compose", "version").Run(); err != nil {
 		t.Skipf("SKIPPED, NOT TESTED: needs docker compose: %v", err)
 	}
-	if out, err := exec.Command(docker, "compose", "-f", "examples/docker/compose.yaml", "config", "-q").CombinedOutput(); err != nil {
+	if out, err := exec.Command(docker, "compose", "-f", "docker/compose.yaml", "config", "-q").CombinedOutput(); err != nil {
 		t.Errorf("docker compose config: %v\n%s", err, out)
 	}
 }
