@@ -41,7 +41,7 @@ type applier struct {
 }
 
 func newApplier(s *Supervisor) *applier {
-	return &applier{s: s, log: s.log.Named("config"), wake: make(chan struct{}, 1)}
+	return &applier{s: s, log: everyLine(s.log).Named("config"), wake: make(chan struct{}, 1)}
 }
 
 // take is what the watcher reports to.
@@ -298,7 +298,7 @@ func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config
 
 // turnTo makes the running parts do what the settings say now. None of it can fail.
 func (s *Supervisor) turnTo(ctx context.Context, before, now *config.Config) {
-	s.log.SetLevel(hclog.LevelFromString(now.Log.Level))
+	s.setLogLevel(now.Log.Level)
 	s.pool.SetLimits(poolLimits(now.Pool))
 	s.broker.SetBounds(brokerBounds(now))
 	if s.control != nil {

@@ -122,6 +122,9 @@ func (c *scaler) policy() autoscale.Policy {
 // policyOf reads the settings: --concurrency alone asks for a fixed number, as with Celery.
 func policyOf(e *config.Effective) autoscale.Policy {
 	c := e.Config
+	if !c.Broker.Consume {
+		return autoscale.Fixed(0)
+	}
 	most := c.Pool.Concurrency
 	if e.Origins["pool.concurrency"].Name == "--concurrency" && !e.Origins.Set("scaling.min") {
 		return autoscale.Fixed(most)
