@@ -131,6 +131,7 @@ func (s *Supervisor) serve() error {
 		s.log.Debug("orphans of children are not reaped", "error", err)
 	}
 	loops.Go(func() { child.ReapStrangers(ctx) })
+	s.limitMemory()
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}

@@ -285,4 +285,5 @@ func (e *engine) report() {
 	t.doubts.Store(int64(len(e.doubts)))
 	t.blocked.Store(int64(len(e.waits)))
 	t.held.Store(e.held != nil)
+	t.paused.Store(e.paused)
 }
