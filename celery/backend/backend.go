@@ -28,6 +28,8 @@ type Options struct {
 	Documents      celery.Documents
 	Expires        time.Duration // result_expires; 0: results stay
 	ChordUnordered bool          // result_chord_ordered = False
+	Discard        bool          // there is no result store: results are not kept
+	ErrorsAnyway   bool          // task_store_errors_even_if_ignored
 	Log            hclog.Logger
 
 	// Errback runs a new style errback, one that takes (request, exc, traceback) and can only run in Python. It
@@ -63,6 +65,9 @@ type Record struct {
 
 // Started stores STARTED.
 func (b *Backend) Started(ctx context.Context, r *celery.Request) error {
+	if b.Discard {
+		return nil
+	}
 	return b.store(ctx, b.Documents.Started(r))
 }
 
@@ -85,7 +90,7 @@ func (b *Backend) Done(ctx context.Context, rec Record, value pyjson.Raw) (celer
 	if rec.Repr {
 		out.ReturnRepr = pyjson.Repr(value)
 	}
-	if !rec.Ignore {
+	if !rec.Ignore && !b.Discard {
 		out.Results = []celery.Result{b.Documents.Of(r, celery.Success, value, "")}
 	}
 	if r.Chord() == nil {
@@ -108,10 +113,11 @@ func (b *Backend) Failed(ctx context.Context, rec Record, exc celery.Exception, 
 
 func (b *Backend) fail(ctx context.Context, rec Record, exc celery.Exception, traceback string, state celery.State, callBack bool) (celery.Outcome, error) {
 	r := rec.Request
+	ignore := b.Discard || rec.Ignore && !(b.ErrorsAnyway && state == celery.Failure)
 	out := celery.Outcome{State: state, Runtime: rec.Runtime, Exception: exc.Repr(), Traceback: traceback}
 	value := exc.AppendJSON(nil)
 	var docs []celery.Result
-	if !rec.Ignore {
+	if !ignore {
 		docs = append(docs, b.Documents.Of(r, state, value, traceback))
 	}
 	var chords []chordPart
@@ -120,7 +126,7 @@ func (b *Backend) fail(ctx context.Context, rec Record, exc celery.Exception, tr
 	}
 	if state == celery.Failure {
 		for _, rest := range celery.Remains(r.Chain()) {
-			if !rec.Ignore {
+			if !ignore {
 				docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, state, value, traceback))
 			}
 			if rest.Chord != nil {
@@ -173,7 +179,7 @@ func (b *Backend) Retried(ctx context.Context, rec Record, exc *celery.Exception
 	if exc != nil {
 		value, out.Exception = exc.AppendJSON(nil), exc.Repr()
 	}
-	if !rec.Ignore { // before the message: a retry without delay may end before we do
+	if !rec.Ignore && !b.Discard { // before the message: a retry without delay may end before we do
 		if err := b.store(ctx, b.Documents.Of(r, celery.Retry, value, traceback)); err != nil {
 			return lost(err)
 		}
