@@ -108,7 +108,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		return e.Recorder.Failed(ctx, rec, exc, exc.LastLine()+"\n")
 	}
 	if end.loss != nil {
-		return celery.Outcome{State: celery.Lost, Loss: end.loss, Runtime: rec.Runtime, MaxRSS: end.exit.MaxRSS}, fmt.Errorf("run %s: %w", spec.Task, ErrKilled)
+		return celery.Outcome{State: celery.StateLost, Loss: end.loss, Runtime: rec.Runtime, MaxRSS: end.exit.MaxRSS}, fmt.Errorf("run %s: %w", spec.Task, ErrKilled)
 	}
 	out, err := e.settle(ctx, rec, spec, end)
 	out.MaxRSS = end.exit.MaxRSS

@@ -47,9 +47,9 @@ func record(ctx context.Context, recorder Recorder, rec backend.Record, res resu
 	var retry *celery.RetryError
 	switch {
 	case celery.Ignores(res.err):
-		return celery.Outcome{State: celery.Ignored, Runtime: res.took}, nil
+		return celery.Outcome{State: celery.StateIgnored, Runtime: res.took}, nil
 	case errors.As(res.err, &reject):
-		return celery.Outcome{State: celery.Rejected, Requeue: reject.Requeue, Runtime: res.took, Exception: "Reject(requeue=" + fmt.Sprint(reject.Requeue) + ")"}, nil
+		return celery.Outcome{State: celery.StateRejected, Requeue: reject.Requeue, Runtime: res.took, Exception: "Reject(requeue=" + fmt.Sprint(reject.Requeue) + ")"}, nil
 	case errors.As(res.err, &retry):
 		if retry.Err == nil {
 			return recorder.Retried(ctx, rec, nil, retry.After, "")
