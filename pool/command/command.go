@@ -87,7 +87,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		return e.Recorder.Verdict(ctx, rec, job.Verdict)
 	}
 	if spec == nil {
-		return e.Recorder.Failed(ctx, rec, celery.NewException("celery.exceptions.NotRegistered", job.Task.Name), "")
+		return handler.Unknown(ctx, e.Recorder, rec)
 	}
 	argv, err := spec.argv(r)
 	if err != nil {

@@ -135,7 +135,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		return e.Recorder.Verdict(ctx, rec, job.Verdict)
 	}
 	if h == nil {
-		return e.Recorder.Failed(ctx, rec, celery.NewException("celery.exceptions.NotRegistered", job.Task.Name), "")
+		return Unknown(ctx, e.Recorder, rec)
 	}
 	if h.Options.TrackStarted && !rec.Ignore {
 		if err := e.Recorder.Started(ctx, r); err != nil {

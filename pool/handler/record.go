@@ -35,7 +35,20 @@ func Unopened(ctx context.Context, recorder Recorder, job pool.Job, err error) (
 	if job.Verdict != nil {
 		return recorder.Verdict(ctx, rec, job.Verdict)
 	}
-	return recorder.Failed(ctx, rec, celery.NewException("kombu.exceptions.DecodeError", err.Error()), err.Error()+"\n")
+	class, refused := "kombu.exceptions.DecodeError", "undecodable"
+	if errors.Is(err, celery.ErrNotAccepted) {
+		class, refused = "kombu.exceptions.ContentDisallowed", "content_type_refused"
+	}
+	out, err := recorder.Failed(ctx, rec, celery.NewException(class, err.Error()), err.Error()+"\n")
+	out.Refused = refused
+	return out, err
+}
+
+// Unknown records the failure of a task that nobody here knows.
+func Unknown(ctx context.Context, recorder Recorder, rec backend.Record) (celery.Outcome, error) {
+	out, err := recorder.Failed(ctx, rec, celery.NewException("celery.exceptions.NotRegistered", rec.Request.Name), "")
+	out.Refused = "unknown_task"
+	return out, err
 }
 
 // record turns the end of a handler into an outcome.
