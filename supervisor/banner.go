@@ -34,7 +34,7 @@ func (s *Supervisor) banner(out io.Writer) {
 		line("", "found by: %s", why)
 	}
 	if s.goTasks != nil {
-		line("in go", "%s", s.served(c))
+		line("tasks", "%s", s.served(c))
 	}
 	line("broker", "%s  (%s)", messages, now.Origins["broker.url"])
 	line("results", "%s  (%s)", results, now.Origins["results.url"])

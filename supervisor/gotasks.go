@@ -186,10 +186,10 @@ func specs(now *settings) []command.Spec {
 func (s *Supervisor) served(c *config.Config) string {
 	var all []string
 	if s.o.Handlers != nil {
-		all = append(all, fmt.Sprintf("%d tasks", len(s.o.Handlers.Names())))
+		all = append(all, fmt.Sprintf("handlers: %d", len(s.o.Handlers.Names())))
 	}
 	if n := len(c.Commands); n > 0 {
-		all = append(all, fmt.Sprintf("%d commands", n))
+		all = append(all, fmt.Sprintf("commands: %d", n))
 	}
 	return strings.Join(all, ", ")
 }
