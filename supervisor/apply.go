@@ -160,13 +160,27 @@ func (a *applier) Renew(ctx context.Context) error {
 
 func (a *applier) renew(ctx context.Context) error {
 	now := a.s.current.Load()
-	app, imposed, err := a.start(ctx, now.Effective, a.loaded)
-	if err != nil {
-		return err
+	next, info, err := a.start(ctx, now.Effective, a.loaded)
+	if err == nil {
+		renewed := a.s.newSettings(now.Effective, info)
+		if err = a.fill(next, renewed); err == nil {
+			a.s.current.Store(renewed)
+			a.s.succeed(next)
+		}
 	}
-	a.s.current.Store(newSettings(now.Effective, app.Info()))
-	a.s.succeed(newGeneration(app, imposed))
-	return nil
+	return err
+}
+
+// fill completes a generation, or ends it.
+func (a *applier) fill(g *generation, now *settings) error {
+	target, results, err := a.s.targets(now)
+	if err == nil {
+		err = a.s.fill(g, now, target, results)
+	}
+	if err != nil {
+		g.close(a.log)
+	}
+	return err
 }
 
 // gaveUp tells whether a setting that was imposed on the application is not set any more. What the application itself says of it shows
@@ -184,7 +198,7 @@ func (a *applier) gaveUp(e *config.Effective) bool {
 // apply takes over one reading, all of it or nothing.
 func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	now := a.s.current.Load()
-	wanted, taken := resolve(r.Loaded, now.info), resolve(r.Loaded, now.info)
+	wanted, taken := a.s.resolve(r.Loaded, now.info), a.s.resolve(r.Loaded, now.info)
 	taken.Pin(now.Effective)
 	changes := config.Diff(a.accepted, wanted.Config)
 	possible := config.Diff(now.Config, taken.Config)
@@ -192,9 +206,15 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 
 	info := now.info
 	var next *generation
-	if len(variables) > 0 || a.gaveUp(taken) || slices.ContainsFunc(possible, func(c config.Change) bool { return c.Effect == config.Generation }) {
-		app, imposed, err := a.start(ctx, taken, r.Loaded)
-		if errors.Is(err, errSuperseded) || ctx.Err() != nil {
+	if len(variables) > 0 || a.gaveUp(taken) || slices.ContainsFunc(possible, renews) {
+		var err error
+		next, info, err = a.start(ctx, taken, r.Loaded)
+		if err == nil {
+			wanted, taken = a.s.resolve(r.Loaded, info), a.s.resolve(r.Loaded, info)
+			taken.Pin(now.Effective)
+			err = a.fill(next, a.s.newSettings(taken, info))
+		}
+		if err != nil && (errors.Is(err, errSuperseded) || ctx.Err() != nil) {
 			return
 		}
 		if err != nil {
@@ -202,9 +222,6 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 			a.log.Error("new generation did not start", "reason", r.Cause, "error", err, "next", "keep the old one and the old settings")
 			return
 		}
-		info, next = app.Info(), newGeneration(app, imposed)
-		wanted, taken = resolve(r.Loaded, info), resolve(r.Loaded, info)
-		taken.Pin(now.Effective)
 	}
 
 	a.tell(changes, variables, now.Effective, wanted)
@@ -214,7 +231,7 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 		}
 	}
 	a.accepted, a.loaded = wanted.Config, r.Loaded
-	a.s.current.Store(newSettings(taken, info))
+	a.s.current.Store(a.s.newSettings(taken, info))
 	a.s.turnTo(ctx, now.Config, taken.Config)
 	if next != nil {
 		a.s.succeed(next)
@@ -224,6 +241,11 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	if len(changes) == 0 && next == nil {
 		a.log.Info("settings are as they were", "reason", r.Cause)
 	}
+}
+
+// renews tells whether a change needs other executors.
+func renews(c config.Change) bool {
+	return c.Effect == config.Generation || strings.HasPrefix(c.Key, "command.")
 }
 
 // tell writes a line for each change.
@@ -249,8 +271,12 @@ func (a *applier) tell(changes []config.Change, variables []string, running, wan
 	}
 }
 
-// start imports the application anew, and returns what it imposed on it. The old generation works on meanwhile.
-func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config.Loaded) (*python.Application, map[string]any, error) {
+// start imports the application anew. The old generation works on meanwhile.
+func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config.Loaded) (*generation, python.Info, error) {
+	var none python.Info
+	if a.s.withoutPython(e.Config) {
+		return newGeneration(nil, nil), none, nil
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.mu.Lock()
@@ -263,7 +289,7 @@ func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config
 		a.mu.Unlock()
 	}()
 	if superseded {
-		return nil, nil, errSuperseded
+		return nil, none, errSuperseded
 	}
 	set, _ := e.Overrides()
 	_, fallback := loaded.Overrides()
@@ -274,12 +300,12 @@ func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config
 	}
 	o, _, err := a.s.pythonOptions(e, set, fallback, loaded.Vars)
 	if err != nil {
-		return nil, nil, err
+		return nil, none, err
 	}
 	a.log.Info("new generation", "interpreter", o.Interpreter, "app", o.App, "next", "import the application")
 	app, err := python.Start(ctx, o)
 	if err != nil && context.Cause(ctx) == errSuperseded {
-		return nil, nil, errSuperseded
+		return nil, none, errSuperseded
 	}
 	var bad *python.StartError
 	if errors.As(err, &bad) {
@@ -288,12 +314,12 @@ func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config
 		}
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, none, err
 	}
 	for _, w := range app.Info().Warnings {
 		a.log.Warn("application", "warning", w)
 	}
-	return app, set, nil
+	return newGeneration(app, set), app.Info(), nil
 }
 
 // turnTo makes the running parts do what the settings say now. None of it can fail.
@@ -335,7 +361,7 @@ func (s *Supervisor) consume(ctx context.Context, before, now []string) {
 func (s *Supervisor) succeed(next *generation) {
 	old := s.generation.Swap(next)
 	s.pool.Replace(next)
-	next.app.Ready()
+	next.ready()
 	old.replace(next)
 	begun := time.Now()
 	s.retiring.Go(func() {
@@ -343,11 +369,7 @@ func (s *Supervisor) succeed(next *generation) {
 		case <-old.empty:
 		case <-s.ending:
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		if err := old.app.Close(ctx); err != nil {
-			s.log.Warn("close application", "error", err)
-		}
+		old.close(s.log)
 		s.log.Info("old generation ended", "took", time.Since(begun).Round(time.Millisecond))
 	})
 }

@@ -4,19 +4,23 @@ import (
 	"context"
 	"sync"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/python"
 )
 
-// generation is one import of the application, with the children that came of it. It makes the pool's executors until another one
-// takes its place, and ends when its last child is gone.
+// generation is one import of the application, with the children that came of it, and what runs in Go beside it. It makes the pool's
+// executors until another one takes its place, and ends when its last executor is gone.
 type generation struct {
-	app     *python.Application
-	imposed map[string]any // settings of Celery that we set over the application's
-	empty   chan struct{}  // closed when it was replaced and has no child any more
+	app     *python.Application // nil: only tasks in Go and commands
+	goTasks *goTasks            // nil: only the application
+	factory pool.Factory        // both; set before the first start
+	imposed map[string]any      // settings of Celery that we set over the application's
+	empty   chan struct{}       // closed when it was replaced and has no child any more
 
 	mu       sync.Mutex
-	children int         // that run or start
+	children int         // executors that run or start
 	next     *generation // that took its place
 }
 
@@ -35,7 +39,7 @@ func (g *generation) Start(ctx context.Context, slot int) (pool.Executor, error)
 	}
 	g.children++
 	g.mu.Unlock()
-	executor, err := g.app.Start(ctx, slot)
+	executor, err := g.factory.Start(ctx, slot)
 	if err != nil {
 		g.left()
 		return nil, err
@@ -81,4 +85,39 @@ func (m member) Close(ctx context.Context) error {
 type memberProcess struct {
 	member
 	pool.Process
+}
+
+// ready and stops tell the application what Celery's worker tells it.
+func (g *generation) ready() {
+	if g.app != nil {
+		g.app.Ready()
+	}
+}
+
+func (g *generation) stops(sig, how string, exitcode int) {
+	if g.app != nil {
+		g.app.ShuttingDown(sig, how, exitcode)
+	}
+}
+
+// close ends the application and the connections of what runs in Go.
+func (g *generation) close(log hclog.Logger) {
+	if err := g.goTasks.close(); err != nil {
+		log.Warn("close connections of Go tasks", "error", err)
+	}
+	if g.app == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := g.app.Close(ctx); err != nil {
+		log.Warn("close application", "error", err)
+	}
+}
+
+// closeApplication ends all generations.
+func (s *Supervisor) closeApplication() {
+	close(s.ending)
+	s.generation.Load().close(s.log)
+	s.retiring.Wait()
 }

@@ -31,7 +31,7 @@ func Inspect(ctx context.Context, o Options) (*Inspection, error) {
 		found.Interpreter, found.Why, _ = config.Interpreter(c, os.LookupEnv)
 		if found.StartError = s.startApplication(ctx); found.StartError == nil {
 			s.closeApplication()
-			found.Info = s.generation.Load().app.Info()
+			found.Info = s.current.Load().info
 		}
 	}
 	now := s.current.Load()

@@ -18,20 +18,25 @@ import (
 
 // adopt makes what the files and the application say the settings of now.
 func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
-	s.current.Store(newSettings(resolve(loaded, info), info))
+	s.current.Store(s.newSettings(s.resolve(loaded, info), info))
 }
 
 // resolve adds what the application says to what was read.
-func resolve(loaded *config.Loaded, info python.Info) *config.Effective {
-	return loaded.Resolve(ownWords(appSettings(info), loaded))
+func (s *Supervisor) resolve(loaded *config.Loaded, info python.Info) *config.Effective {
+	var says config.AppSettings
+	if info.App != "" || !s.withoutPython(loaded.Config) {
+		says = ownWords(appSettings(info), loaded)
+	}
+	return loaded.Resolve(says)
 }
 
-func newSettings(effective *config.Effective, info python.Info) *settings {
+func (s *Supervisor) newSettings(effective *config.Effective, info python.Info) *settings {
 	now := &settings{Effective: effective, info: info}
 	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
 	for name, task := range info.Tasks {
 		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)
 	}
+	s.goOptions(now)
 	return now
 }
 
@@ -180,7 +185,7 @@ func (s *Supervisor) targets(now *settings) (messages, results *redisconn.Target
 	if messages, err = redisconn.Parse(url, withSSL(st.BrokerTransport, st.BrokerSSL)); err != nil {
 		return nil, nil, fmt.Errorf("broker: %w", err)
 	}
-	if !now.info.Captures {
+	if !now.info.Captures && !s.recordsInGo(now.Config) {
 		return messages, messages, nil
 	}
 	if results, err = redisconn.Parse(backend, withSSL(st.ResultTransport, st.ResultSSL)); err != nil {

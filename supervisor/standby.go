@@ -81,7 +81,7 @@ func (c *scaler) sleep(ctx context.Context, slots autoscale.Slots, d autoscale.D
 	}
 	left := after - now.Sub(c.empty)
 	switch {
-	case after <= 0 || c.slept:
+	case after <= 0 || c.slept || c.app() == nil:
 		return never
 	case left > 0:
 		return left

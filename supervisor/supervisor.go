@@ -127,10 +127,12 @@ func (s *Supervisor) serve() error {
 	defer loops.Wait()
 	defer cancel() // before loops.Wait
 
-	if err := child.BecomeSubreaper(); err != nil {
-		s.log.Debug("orphans of children are not reaped", "error", err)
+	if s.o.Handlers == nil { // a handler may start processes of its own and wants their status
+		if err := child.BecomeSubreaper(); err != nil {
+			s.log.Debug("orphans of children are not reaped", "error", err)
+		}
+		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
-	loops.Go(func() { child.ReapStrangers(ctx) })
 	s.limitMemory()
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
@@ -188,6 +190,11 @@ func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) e
 
 // startApplication imports the application and settles what its settings and ours make together.
 func (s *Supervisor) startApplication(ctx context.Context) error {
+	if s.withoutPython(s.o.Loaded.Config) {
+		s.generation.Store(newGeneration(nil, nil))
+		s.adopt(s.o.Loaded, python.Info{})
+		return nil
+	}
 	s.life.is(starting, "importing "+s.o.Loaded.Config.Python.App)
 	set, fallback := s.o.Loaded.Overrides()
 	o, why, err := s.pythonOptions(&s.o.Loaded.Effective, set, fallback, s.o.Loaded.Vars)
@@ -237,16 +244,6 @@ func (s *Supervisor) store(ctx context.Context, results []celery.Result) error {
 	return s.broker.Store(ctx, results)
 }
 
-func (s *Supervisor) closeApplication() {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	close(s.ending)
-	defer s.retiring.Wait()
-	if err := s.generation.Load().app.Close(ctx); err != nil {
-		s.log.Warn("close application", "error", err)
-	}
-}
-
 // closeTimeout bounds each step of the end that does not depend on tasks.
 const closeTimeout = 5 * time.Second
 
@@ -277,6 +274,9 @@ func (s *Supervisor) connect(ctx context.Context) error {
 	})
 	if err != nil {
 		return &SetupError{Err: fmt.Errorf("broker: %w", err)}
+	}
+	if err := s.fill(s.generation.Load(), now, target, results); err != nil {
+		return err
 	}
 	if !c.Control.Enabled {
 		return nil
@@ -319,7 +319,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	s.consumes()
 	loops.Go(func() { s.scaler.run(ctx) })
 	loops.Go(func() { s.watch().run(ctx) })
-	s.generation.Load().app.Ready()
+	s.generation.Load().ready()
 	s.applier.begin(s.o.Loaded)
 	applied, stopApplying := s.applying(ctx)
 	s.log.Info(s.node + " ready.")
@@ -333,7 +333,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	stopApplying()
 	<-applied
 	why, asked := s.stopping.reason()
-	s.generation.Load().app.ShuttingDown(s.stopping.how())
+	s.generation.Load().stops(s.stopping.how())
 	s.drain(why)
 	return errors.Join(failure, asked, s.sayGoodbye())
 }
