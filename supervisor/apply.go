@@ -238,7 +238,7 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	}
 	a.s.reloads.note(time.Now(), nil)
 	a.s.reloads.from(storedVersion(r.Loaded))
-	if len(changes) == 0 && next == nil {
+	if len(changes) == 0 && next == nil && r.Cause != causeStart {
 		a.log.Info("settings are as they were", "reason", r.Cause)
 	}
 }

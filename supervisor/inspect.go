@@ -19,6 +19,8 @@ type Inspection struct {
 	Interpreter, Why  string            // path, and how it was found
 	Info              python.Info
 	StartError        error // why the application could not be started
+
+	Resolve func(*config.Loaded) *config.Effective // adds what the application says to other settings
 }
 
 // Inspect imports the application as Run does, settles the settings, and ends what it started. An application that does not start
@@ -36,6 +38,12 @@ func Inspect(ctx context.Context, o Options) (*Inspection, error) {
 	}
 	now := s.current.Load()
 	found.Effective = now.Effective
+	found.Resolve = func(l *config.Loaded) *config.Effective {
+		if now.info.Celery == "" { // no application, or it did not start
+			return &l.Effective
+		}
+		return s.resolve(l, now.info)
+	}
 	if now.Config.Broker.URL == config.Embedded {
 		return found, nil
 	}

@@ -52,6 +52,7 @@ type Supervisor struct {
 	estimates  *estimates
 	watcher    *reload.Watcher
 	applier    *applier
+	stored     atomic.Pointer[fromRedis] // nil: nowhere to look
 
 	admin     *admin.Server // nil: none
 	systemd   *systemd      // nil: not under systemd
@@ -144,6 +145,7 @@ func (s *Supervisor) serve() error {
 		return err
 	}
 	defer s.closeApplication()
+	s.takeStored(ctx)
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -313,7 +315,11 @@ func (s *Supervisor) work(ctx context.Context) error {
 	go func() { serving <- s.broker.Run(context.Background()) }() // ends with sayGoodbye, whatever else ends
 	if s.control != nil {
 		s.listenForPeers(ctx)
+		s.followStored(ctx)
 		loops.Go(func() { s.control.Run(ctx) })
+	}
+	if f := s.stored.Load(); f != nil {
+		loops.Go(func() { f.run(ctx) })
 	}
 	s.scaler = newScaler(s)
 	s.consumes()

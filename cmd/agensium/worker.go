@@ -86,7 +86,11 @@ func (c *call) input(flags *config.Flags) config.Input {
 
 // load reads the settings; all that is wrong with them is one error, a line each.
 func (c *call) load(flags *config.Flags) (*config.Loaded, error) {
-	loaded, err := config.Load(c.input(flags))
+	return loadAll(c.input(flags))
+}
+
+func loadAll(in config.Input) (*config.Loaded, error) {
+	loaded, err := config.Load(in)
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		lines := make([]string, len(problems))

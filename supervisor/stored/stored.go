@@ -35,11 +35,11 @@ type Store struct {
 
 // New uses a client of the broker's database; prefix is kombu's global_keyprefix.
 func New(client *redis.Client, prefix string) *Store {
-	return &Store{client: client, key: prefix + "agensium:settings"}
+	return &Store{client: client, key: Channel(prefix)}
 }
 
 // Channel is where each push is announced, by its number. Who listens there reads the settings.
-func (s *Store) Channel() string { return s.key }
+func Channel(prefix string) string { return prefix + "agensium:settings" }
 
 // Latest returns the newest version; nil if there is none. It is one command.
 func (s *Store) Latest(ctx context.Context) (*Version, error) {

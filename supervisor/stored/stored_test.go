@@ -22,7 +22,7 @@ func TestVersions(t *testing.T) {
 	if v, err := s.Latest(ctx); v != nil || err != nil {
 		t.Fatalf("without any: %+v, %v", v, err)
 	}
-	heard := client.Subscribe(ctx, s.Channel())
+	heard := client.Subscribe(ctx, Channel("p:"))
 	defer heard.Close()
 	if _, err := heard.Receive(ctx); err != nil {
 		t.Fatal(err)
