@@ -19,6 +19,7 @@ func (s *Supervisor) sendsEvents(t *celery.Task) bool {
 }
 
 func (s *Supervisor) received(t *celery.Task, d *celery.Delivery) {
+	s.meterReceived(t, d)
 	s.estimates.claimed(d.Queue, t.Name)
 	if s.sendsEvents(t) {
 		s.control.Events.TaskReceived(t)
@@ -33,8 +34,9 @@ func (s *Supervisor) started(t *celery.Task) {
 }
 
 func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
+	s.meterFinished(f)
 	t, o := f.Job.Task, f.Outcome
-	s.estimates.ended(f.Job.Delivery.Queue, t.Name, o.Runtime, int(s.tally.active.Load()), o.State == celery.Success)
+	s.estimates.ended(f.Job.Delivery.Queue, t.Name, o.Runtime, int(s.tally.active.Load()), o.State == celery.StateSuccess)
 	if f.Job.Verdict == nil || f.Loss != nil {
 		s.tally.active.Add(-1)
 	}
@@ -42,7 +44,7 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 		return
 	}
 	e := s.control.Events
-	if v := f.Job.Verdict; v != nil && v.State == celery.Revoked {
+	if v := f.Job.Verdict; v != nil && v.State == celery.StateRevoked {
 		signal := 0
 		if f.Loss != nil {
 			signal = f.Loss.Signal
@@ -51,13 +53,13 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 		return
 	}
 	switch o.State {
-	case celery.Success:
+	case celery.StateSuccess:
 		e.TaskSucceeded(t.ID, o.ReturnRepr, o.Runtime)
-	case celery.Failure:
+	case celery.StateFailure:
 		e.TaskFailed(t.ID, o.Exception, o.Traceback)
-	case celery.Retry:
+	case celery.StateRetry:
 		e.TaskRetried(t.ID, o.Exception, o.Traceback)
-	case celery.Rejected:
+	case celery.StateRejected:
 		e.TaskRejected(t.ID, settled.Action == broker.Requeue)
 	}
 }
