@@ -78,7 +78,7 @@ func (s *slot) run() {
 	var carried *carried
 	for {
 		s.to(Starting)
-		if !s.start() {
+		if !s.start(carried) {
 			s.abandon(carried)
 			s.to(Leaving)
 			break
@@ -117,16 +117,23 @@ func (s *slot) abandon(c *carried) {
 	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.StateLost, Loss: loss}})
 }
 
-// start gets an executor, for as long as it takes. It returns false if the slot is to leave.
-func (s *slot) start() bool {
+// start gets an executor, for as long as it takes. It returns false if the slot is to leave; before it leaves it tries once to get one
+// that records the verdict which the last job still needs.
+func (s *slot) start(c *carried) bool {
+	starting, last := s.ctx, false
 	for {
 		if s.ctx.Err() != nil {
-			s.leaving = reasonOf(s.ctx)
-			return false
+			if last || c == nil || c.job.Verdict == nil {
+				s.leaving = reasonOf(s.ctx)
+				return false
+			}
+			bounded, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.pool.grace)
+			defer cancel()
+			starting, last = bounded, true
 		}
 		factory, generation := s.pool.currentFactory()
 		begun := time.Now()
-		executor, err := factory.Start(s.ctx, s.id)
+		executor, err := factory.Start(starting, s.id)
 		if err == nil {
 			s.executor, s.generation, s.born, s.tasks, s.full = executor, generation, time.Now(), 0, false
 			ctx, end := context.WithCancelCause(s.ctx)
@@ -222,7 +229,11 @@ func (s *slot) ending(err error) Reason {
 }
 
 func (s *slot) execute(job Job) (celery.Outcome, error) {
-	ctx, cancel := context.WithCancelCause(s.pool.work)
+	work := s.pool.work
+	if job.Verdict != nil {
+		work = context.WithoutCancel(work) // what is decided is recorded, whatever ends
+	}
+	ctx, cancel := context.WithCancelCause(work)
 	defer cancel(nil)
 	s.running.Store(&Running{Job: job, Slot: s.id, PID: int(s.pid.Load()), Started: time.Now(), cancel: cancel})
 	s.to(Busy)
