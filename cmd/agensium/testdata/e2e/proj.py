@@ -277,6 +277,20 @@ def wait_for(key, name):
 
 
 @app.task
+def wait_for_file(key):
+    """The same without Redis."""
+    note(key)
+    while not os.path.exists(os.environ['TEST_FILE']):
+        time.sleep(0.02)
+
+
+@app.task
+def counted(i):
+    time.sleep(0.005)
+    note('counted', i)
+
+
+@app.task
 def talk():
     print('printed by a task')
     print('an error line', file=sys.stderr)
