@@ -187,6 +187,9 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 	if s.embedded != nil {
 		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
 	}
+	if err := checkURLs(set); err != nil {
+		return err
+	}
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
