@@ -196,6 +196,7 @@ def describe(app, seconds):
     import billiard
     import celery
     import kombu
+    from _agensium import questions
     conf = app.conf
     transport = conf.broker_transport_options or {}
     backend_transport = conf.get('result_backend_transport_options') or {}
@@ -222,7 +223,7 @@ def describe(app, seconds):
         'celery': celery.__version__, 'kombu': kombu.__version__, 'billiard': billiard.__version__,
         'redis': getattr(redis, '__version__', ''),
         'app': app.main or '', 'seconds': seconds, 'modules': len(sys.modules), 'warnings': warnings,
-        'captures': captured(app),
+        'captures': captured(app), 'commands': questions.commands(),
         'settings': {
             'broker_url': conf.broker_read_url or '', 'broker_write_url': conf.broker_write_url or '',
             'result_backend': conf.result_backend or '',
