@@ -19,6 +19,7 @@ func (s *Supervisor) sendsEvents(t *celery.Task) bool {
 }
 
 func (s *Supervisor) received(t *celery.Task, d *celery.Delivery) {
+	s.meterReceived(t, d)
 	s.estimates.claimed(d.Queue, t.Name)
 	if s.sendsEvents(t) {
 		s.control.Events.TaskReceived(t)
@@ -33,6 +34,7 @@ func (s *Supervisor) started(t *celery.Task) {
 }
 
 func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
+	s.meterFinished(f)
 	t, o := f.Job.Task, f.Outcome
 	s.estimates.ended(f.Job.Delivery.Queue, t.Name, o.Runtime, int(s.tally.active.Load()), o.State == celery.Success)
 	if f.Job.Verdict == nil || f.Loss != nil {

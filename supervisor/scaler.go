@@ -26,6 +26,7 @@ type scaler struct {
 	limits    *limits.Reader
 	zygote    func() int64 // resident memory, bytes
 	log       hclog.Logger
+	note      func(time.Time, autoscale.Decision) // for the status
 	wake      chan struct{}
 
 	mu        sync.Mutex // guards what follows
@@ -49,7 +50,7 @@ func newScaler(s *Supervisor) *scaler {
 	return &scaler{
 		pool: s.pool, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
 		limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
-		wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
+		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
 	}
 }
 
@@ -95,6 +96,7 @@ func (c *scaler) follow(d autoscale.Decision) {
 	before := c.last
 	c.last = d
 	c.mu.Unlock()
+	c.note(time.Now(), d)
 	c.pool.Resize(d.Target)
 	if d.Target != before.Target || d.Bound != before.Bound {
 		c.log.Info(d.Reason, "target", d.Target, "before", before.Target, "bound", d.Bound)

@@ -197,9 +197,12 @@ func redisClient(t *redisconn.Target, name string) func() *redis.Client {
 	return func() *redis.Client { return t.Client(redisconn.ClientOptions{Name: name, PoolSize: 1}) }
 }
 
-// environment is ours with what .env and the configuration add for the application.
+// environment is ours, less what is meant for this process alone, with what .env and the configuration add for the application.
 func environment(configured, dotenv map[string]string) []string {
-	env := os.Environ()
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains(ofSystemd, name)
+	})
 	for name, value := range dotenv {
 		env = append(env, name+"="+value)
 	}

@@ -189,7 +189,7 @@ func newSource(s *Supervisor) *source {
 		limits: func(t *celery.Task) (soft, hard time.Duration) { return s.current.Load().limits(t) },
 		repr:   func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
 		lines: &taskLines{
-			log:     s.log.Named("task"),
+			log:     everyLine(s.log).Named("task"),
 			args:    func() bool { return s.current.Load().Config.Log.Args },
 			results: func() bool { return s.current.Load().Config.Log.Results },
 		},

@@ -19,6 +19,7 @@ import (
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/admin"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
@@ -46,6 +47,17 @@ type Supervisor struct {
 	consumed  consumed
 	scaler    *scaler
 	estimates *estimates
+
+	admin     *admin.Server // nil: none
+	systemd   *systemd      // nil: not under systemd
+	calm      *calm         // log
+	life      *life
+	parts     atomic.Pointer[parts]
+	metrics   *admin.Metrics
+	waits     waits
+	glance    glance
+	decisions decisions
+	reloads   reloads
 }
 
 // settings are a snapshot of everything that decides about tasks.
@@ -68,9 +80,11 @@ func newSupervisor(o Options) (*Supervisor, error) {
 		}
 		s.logFile, s.output = f, f
 	}
-	s.log = hclog.New(&hclog.LoggerOptions{
-		Name: "agensium", Output: s.output, Level: hclog.LevelFromString(c.Log.Level), JSONFormat: c.Log.Format == "json",
-	})
+	s.calm = newCalm(newLogger(c.Log, s.output))
+	s.log, s.life = s.calm, newLife(s.begun)
+	s.reloads.taken = s.begun
+	s.metrics = admin.NewMetrics(s.sample)
+	s.tally.metrics = s.metrics
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name of this host: %w", err)
@@ -78,7 +92,8 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.node = config.NodeName(c.Node, host)
 	s.signals = newSignals(o.Signals)
 	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
-	s.signals.reload = func(why string) { s.log.Info("reload asked for", "reason", why) }
+	s.signals.reload = s.reload
+	s.systemd = newSystemd(s)
 	return s, nil
 }
 
@@ -129,8 +144,10 @@ func (s *Supervisor) serve() error {
 // rest is what USE_CELERY=false asks for: stay up and consume nothing.
 func (s *Supervisor) rest() error {
 	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "waiting for a signal to end")
+	s.life.is(resting, s.o.Loaded.Origins["broker.consume"].String()+" says so")
 	<-s.stopping.warm
 	why, err := s.stopping.reason()
+	s.life.drains(why, 0)
 	s.log.Info("ended", "reason", why)
 	return err
 }
@@ -153,6 +170,7 @@ func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) e
 // startApplication imports the application and settles what its settings and ours make together.
 func (s *Supervisor) startApplication(ctx context.Context) error {
 	c := s.o.Loaded.Config
+	s.life.is(starting, "importing "+c.Python.App)
 	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
 	if err != nil {
 		return &SetupError{Err: err}
@@ -174,7 +192,7 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, s.o.Loaded.Vars),
 		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
 		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
-		Log: s.log.Named("python"),
+		Log: everyLine(s.log).Named("python"),
 	}
 	if s.o.Loaded.Origins.Set("broker.queues") {
 		o.Queues = c.Broker.Queues
@@ -276,7 +294,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 		Source: s.source, Factory: s.app, Log: s.log.Named("pool"), Grace: closeTimeout,
 		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
 		Hooks: pool.Hooks{
-			Started: func(_ int, took time.Duration) { s.tally.childStarted(); s.scaler.started(took) },
+			Started: func(_ int, took time.Duration) { s.tally.childStarted(took); s.scaler.started(took) },
 			Closed:  func(_ int, reason pool.Reason) { s.tally.childClosed(reason); s.scaler.nudge() },
 		},
 	})
@@ -291,7 +309,9 @@ func (s *Supervisor) work(ctx context.Context) error {
 		loops.Go(func() { s.control.Run(ctx) })
 	}
 	s.scaler = newScaler(s)
+	s.consumes()
 	loops.Go(func() { s.scaler.run(ctx) })
+	loops.Go(func() { s.watch().run(ctx) })
 	s.app.Ready()
 	s.log.Info(s.node + " ready.")
 
@@ -316,7 +336,9 @@ func (s *Supervisor) listenForPeers(ctx context.Context) {
 }
 
 func (s *Supervisor) drain(why string) {
-	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, s.current.Load().Config.Drain.Budget())
+	budget := s.current.Load().Config.Drain.Budget()
+	s.life.drains(why, budget)
+	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, budget)
 }
 
 func (s *Supervisor) sayGoodbye() error {

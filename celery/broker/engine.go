@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"time"
 
@@ -49,6 +50,7 @@ type engine struct {
 // serve runs until the broker is closed and nothing is left, or life ends.
 func (e *engine) serve(life context.Context) {
 	for life.Err() == nil {
+		runtime.Gosched() // slots that are ready hand in first: one round for all of them
 		e.take()
 		if e.closing && e.empty() {
 			return
@@ -222,6 +224,7 @@ func (e *engine) fine() {
 	e.backoff.reset()
 	e.tally.connected.Store(true)
 	if d := e.tally.queues.clear(); d > 0 {
+		e.tally.reconnects.Add(1)
 		e.log.Info("broker is usable again", "took", d.Round(time.Millisecond))
 	}
 }

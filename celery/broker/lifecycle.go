@@ -196,7 +196,7 @@ func (e *engine) removeQueue(queue string) {
 			}
 		}
 		if k.line != nil && !waiting {
-			_ = k.line.client.Close()
+			e.b.conns.close(k.line.client)
 			k.line = nil
 		}
 	}

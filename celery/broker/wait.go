@@ -194,7 +194,7 @@ func (e *engine) landed(l landing) {
 		k.state = tryBlock
 	}
 	if k.removed && k.line != nil {
-		_ = k.line.client.Close()
+		e.b.conns.close(k.line.client)
 		k.line = nil
 	}
 	if w.epoch != e.epoch || e.next != nil {
