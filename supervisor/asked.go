@@ -30,13 +30,18 @@ func (a *askedLimits) change(task string, f func(*askedLimit)) {
 	a.byTask[task] = l
 }
 
-// over returns o with what was asked.
-func (a *askedLimits) over(task string, o celery.TaskOptions) celery.TaskOptions {
+// of returns what was asked of a task.
+func (a *askedLimits) of(task string) askedLimit {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := a.byTask[task]
-	put(&o.RateLimit, l.rate)
-	put(&o.SoftTimeLimit, l.soft)
-	put(&o.TimeLimit, l.hard)
-	return o
+	return a.byTask[task]
+}
+
+// limits are the time limits of a task: the message's, else those that remote control asked for, else the settings'.
+func (s *Supervisor) limits(t *celery.Task) (soft, hard time.Duration) {
+	now, asked := s.current.Load(), s.asked.of(t.Name)
+	o, _ := now.known(t.Name)
+	put(&o.SoftTimeLimit, asked.soft)
+	put(&o.TimeLimit, asked.hard)
+	return now.limits(t, o)
 }

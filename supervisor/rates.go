@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,27 +33,33 @@ func rateOf(text string, global bool) (*rate, error) {
 	return &rate{text: text, every: time.Duration(float64(time.Second) / perSecond), global: global}, nil
 }
 
-// ratesOf are the rate limits of the tasks that have one. What a task says itself, or remote control, stands in its options; the
-// configuration says what the others have, and which are for all nodes together.
-func ratesOf(c config.Tasks, tasks map[string]celery.TaskOptions, log hclog.Logger) map[string]*rate {
-	all := map[string]*rate{}
-	for name, o := range tasks {
-		text, global := o.RateLimit, false
-		if text == "" {
-			text, global = c.RateLimit.Limit, c.RateLimit.Global
-		}
-		if named := c.Named[name].RateLimit; named != nil {
-			global = named.Global
-		}
-		r, err := rateOf(text, global)
-		if err != nil {
-			log.Warn("rate limit is not understood", "task", name, "limit", text, "error", err, "next", "run without a limit")
-		}
-		if r != nil {
-			all[name] = r
-		}
+// rate returns the rate limit of a task by its name, nil if it has none: what remote control asked for, else what the table of
+// the task says, else the task itself, else the configuration for all.
+func (s *Supervisor) rate(name string) *rate {
+	now := s.current.Load()
+	o, known := now.known(name)
+	if !known {
+		return nil
 	}
-	return all
+	c := now.Config.Tasks
+	limit := config.RateLimit{Limit: o.RateLimit}
+	if limit.Limit == "" {
+		limit = c.RateLimit
+	}
+	if named := c.Named[name].RateLimit; named != nil {
+		limit = *named
+	}
+	if asked := s.asked.of(name).rate; asked != nil {
+		limit.Limit = *asked
+	}
+	if limit.Limit == "" {
+		return nil
+	}
+	r, err := rateOf(limit.Limit, limit.Global)
+	if err != nil {
+		s.log.Warn("rate limit is not understood", "task", name, "limit", limit.Limit, "error", err, "next", "run without a limit")
+	}
+	return r
 }
 
 // turns says when tasks under a rate limit may begin: each that is met gets the next turn, a bucket that holds one token as
@@ -71,6 +78,9 @@ type turns struct {
 func parkedFor(t *celery.Task, why string) string { return strconv.Itoa(t.Retries) + " " + why }
 
 const parkedForETA = "eta"
+
+// wasParked tells whether the task was parked before, in this attempt.
+func wasParked(t *celery.Task) bool { return strings.HasPrefix(t.Parked, parkedFor(t, "")) }
 
 // take returns when t may begin: now, or later. The turn is taken then.
 func (ts *turns) take(ctx context.Context, t *celery.Task, r *rate, now time.Time) time.Time {
