@@ -89,6 +89,8 @@ def prepare(options):
     from celery import signals
     from celery.app import trace
     Stage.doing = 'prepare the worker'
+    modules = {task.__class__.__module__ for task in app.tasks.values()}
+    app.conf.include = tuple(set(app.conf.include) | modules)  # as Celery's WorkController.setup_includes
     trace.setup_worker_optimizations(app, worker.hostname)
     signals.celeryd_init.send(sender=worker.hostname, instance=worker, conf=app.conf, options=worker.options)
     Stage.doing = 'select the queues'

@@ -1,4 +1,5 @@
 """What the supervisor asks the process that imported the application: remote control commands that only Python can answer."""
+import re
 import sys
 
 from _agensium import application
@@ -38,10 +39,19 @@ def attributes(app, worker, names):
 QUESTIONS = {'command': command, 'attributes': attributes}
 
 
+NOT_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
+
+
+def finite(match):
+    """What stands for a token that Python writes and JSON does not know: a number that Python reads as infinite, or null."""
+    token = match.group()
+    return {'Infinity': '1e999', '-Infinity': '-1e999', 'NaN': 'null'}.get(token, token)
+
+
 def answer(app, worker, question, **arguments):
     """The answer frame's JSON: a value, or the repr of the exception as Celery would answer it."""
     from kombu.utils.json import dumps
     try:
-        return dumps({'value': QUESTIONS[question](app, worker, **arguments)})
+        return NOT_JSON.sub(finite, dumps({'value': QUESTIONS[question](app, worker, **arguments)}))
     except BaseException as exc:  # SystemExit included: the supervisor decides when this process ends
         return dumps({'error': repr(exc)})
