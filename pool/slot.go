@@ -114,7 +114,7 @@ func (s *slot) abandon(c *carried) {
 	if loss == nil {
 		loss = &celery.Loss{Cause: celery.LossShutdown, ExitCode: -1, Detail: "no executor to run it"}
 	}
-	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.Lost, Loss: loss}})
+	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.StateLost, Loss: loss}})
 }
 
 // start gets an executor, for as long as it takes. It returns false if the slot is to leave.
@@ -253,7 +253,7 @@ func (s *slot) lost(c *carried, outcome celery.Outcome, err error) (Reason, *car
 			reason = ReasonShutdown
 		}
 	}
-	if outcome.State != celery.Lost {
+	if outcome.State != celery.StateLost {
 		s.settle(Finished{Job: c.job, Outcome: outcome, Loss: c.loss})
 		return reason, nil
 	}

@@ -18,11 +18,14 @@ type nodeRegistry struct{ *Supervisor }
 
 // Registered asks the application, and shows the rate limits that hold here.
 func (n nodeRegistry) Registered(ctx context.Context, attributes []string) ([]control.RegisteredTask, error) {
-	said, err := n.app.Attributes(ctx, attributes)
-	if err != nil {
-		return nil, err
+	var said map[string]map[string]string
+	if n.app != nil {
+		var err error
+		if said, err = n.app.Attributes(ctx, attributes); err != nil {
+			return nil, err
+		}
 	}
-	tasks := make([]control.RegisteredTask, 0, len(said))
+	var tasks []control.RegisteredTask
 	for name := range n.current.Load().tasks {
 		t := control.RegisteredTask{Name: name, Attributes: said[name]}
 		if t.Attributes == nil {
@@ -41,11 +44,20 @@ func (n nodeRegistry) Registered(ctx context.Context, attributes []string) ([]co
 
 type nodeSettings struct{ *Supervisor }
 
+// errNoApplication answers what only an application could.
+const errNoApplication = control.Refused("not available: this node runs no Python application")
+
 func (n nodeSettings) Conf(ctx context.Context, withDefaults bool) (json.RawMessage, error) {
+	if n.app == nil {
+		return nil, errNoApplication
+	}
 	return n.app.Command(ctx, "conf", map[string]json.RawMessage{"with_defaults": truth(withDefaults)})
 }
 
 func (n nodeSettings) Report(ctx context.Context) (string, error) {
+	if n.app == nil {
+		return "", errNoApplication
+	}
 	raw, err := n.app.Command(ctx, "report", nil)
 	if err != nil {
 		return "", err

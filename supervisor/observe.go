@@ -43,7 +43,7 @@ func (s *Supervisor) started(t *celery.Task) {
 func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 	s.meterFinished(f)
 	t, o := f.Job.Task, f.Outcome
-	s.estimates.ended(f.Job.Delivery.Queue, t.Name, o.Runtime, int(s.tally.active.Load()), o.State == celery.Success)
+	s.estimates.ended(f.Job.Delivery.Queue, t.Name, o.Runtime, int(s.tally.active.Load()), o.State == celery.StateSuccess)
 	if f.Job.Verdict == nil || f.Loss != nil {
 		s.tally.active.Add(-1)
 	}
@@ -56,18 +56,18 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 		return
 	}
 	e := s.control.Events
-	if v != nil && v.State == celery.Revoked {
+	if v != nil && v.State == celery.StateRevoked {
 		e.TaskRevoked(t.ID, v.Cause == "terminated", signal, v.Cause == "expired")
 		return
 	}
 	switch o.State {
-	case celery.Success:
+	case celery.StateSuccess:
 		e.TaskSucceeded(t.ID, o.ReturnRepr, o.Runtime)
-	case celery.Failure:
+	case celery.StateFailure:
 		e.TaskFailed(t.ID, o.Exception, o.Traceback)
-	case celery.Retry:
+	case celery.StateRetry:
 		e.TaskRetried(t.ID, o.Exception, o.Traceback)
-	case celery.Rejected:
+	case celery.StateRejected:
 		e.TaskRejected(t.ID, settled.Action == broker.Requeue)
 	}
 }

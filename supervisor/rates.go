@@ -46,6 +46,11 @@ func (s *Supervisor) rate(name string) *rate {
 	if limit.Limit == "" {
 		limit = c.RateLimit
 	}
+	for _, command := range now.Config.Commands {
+		if command.Task == name && command.RateLimit != nil {
+			limit = *command.RateLimit
+		}
+	}
 	if named := c.Named[name].RateLimit; named != nil {
 		limit = *named
 	}

@@ -38,20 +38,22 @@ type nodeRevoker struct{ *Supervisor }
 func (n nodeRevoker) Revoked(ctx context.Context, ids []string) error {
 	n.hastenRevoked(ctx)
 	now := n.current.Load()
-	if !now.info.Captures {
+	if !now.info.Captures && !n.recordsInGo(now.Config) {
 		return nil // not on Redis: recorded when the message comes up
 	}
 	running := map[string]bool{}
 	for _, r := range n.pool.Running() {
 		running[r.Job.Task.ID] = true
 	}
-	d := celery.Documents{Zone: zone(now.info.Settings.Timezone), Naive: olderThan(now.info.Celery, 5, 3)}
+	d := celery.Documents{Zone: zoneOf(now.info), Naive: olderThan(now.info.Celery, 5, 3)}
 	value := celery.NewException("celery.exceptions.TaskRevokedError", "revoked").AppendJSON(nil)
 	results := make([]celery.Result, 0, len(ids))
 	for _, id := range ids {
 		if !running[id] {
-			r := d.Unasked(id, "", "", nil, celery.Revoked, value, "")
-			r.Key = now.info.Settings.ResultPrefix + id
+			r := d.Unasked(id, "", "", nil, celery.StateRevoked, value, "")
+			if prefix := now.info.Settings.ResultPrefix; prefix != "" {
+				r.Key = prefix + id
+			}
 			results = append(results, r)
 		}
 	}
@@ -69,14 +71,6 @@ func (n nodeRevoker) hastenRevoked(ctx context.Context) {
 	if moved > 0 {
 		n.log.Info("revoked tasks were parked", "tasks", moved, "next", "they come up now")
 	}
-}
-
-// zone is the time zone of a name; UTC if the system does not know it.
-func zone(name string) *time.Location {
-	if l, err := time.LoadLocation(name); err == nil {
-		return l
-	}
-	return time.UTC
 }
 
 // olderThan compares a version such as "5.2.7" with major.minor.

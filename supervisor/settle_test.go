@@ -28,7 +28,7 @@ func jobWith(deaths int, v *celery.Verdict) pool.Job {
 // The table of protocol notes D.1, with the dead letters that Celery does not have.
 func TestSettlement(t *testing.T) {
 	lost := func(cause celery.LossCause) celery.Outcome {
-		return celery.Outcome{State: celery.Lost, Loss: &celery.Loss{Cause: cause, ExitCode: -1}}
+		return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: cause, ExitCode: -1}}
 	}
 	tests := map[string]struct {
 		options celery.TaskOptions
@@ -39,27 +39,27 @@ func TestSettlement(t *testing.T) {
 		dead    string
 		check   bool // a stored SUCCESS is looked for
 	}{
-		"success":                       {late, jobWith(0, nil), celery.Outcome{State: celery.Success}, broker.Ack, false, "", false},
-		"success of a second delivery":  {late, jobWith(1, nil), celery.Outcome{State: celery.Success}, broker.Ack, false, "", true},
-		"failure":                       {late, jobWith(0, nil), celery.Outcome{State: celery.Failure}, broker.Ack, false, "", false},
-		"failure, not acknowledged":     {strict, jobWith(0, nil), celery.Outcome{State: celery.Failure}, broker.Ack, false, "", false},
-		"retry":                         {late, jobWith(0, nil), celery.Outcome{State: celery.Retry}, broker.Ack, false, "", true},
-		"ignored":                       {late, jobWith(0, nil), celery.Outcome{State: celery.Ignored}, broker.Ack, false, "", false},
-		"rejected":                      {late, jobWith(0, nil), celery.Outcome{State: celery.Rejected}, broker.Ack, false, "", false},
-		"rejected with requeue":         {late, jobWith(0, nil), celery.Outcome{State: celery.Rejected, Requeue: true}, broker.Requeue, false, "", false},
-		"rejected with requeue, early":  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.Rejected, Requeue: true}, broker.Ack, false, "", false},
-		"undecodable for the child":     {late, jobWith(0, nil), celery.Outcome{State: celery.Failure, Refused: "undecodable"}, broker.Bury, false, "undecodable", false},
-		"unknown task":                  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.Failure, Refused: "unknown_task"}, broker.Bury, false, "unknown_task", false},
+		"success":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateSuccess}, broker.Ack, false, "", false},
+		"success of a second delivery":  {late, jobWith(1, nil), celery.Outcome{State: celery.StateSuccess}, broker.Ack, false, "", true},
+		"failure":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"failure, not acknowledged":     {strict, jobWith(0, nil), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"retry":                         {late, jobWith(0, nil), celery.Outcome{State: celery.StateRetry}, broker.Ack, false, "", true},
+		"ignored":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateIgnored}, broker.Ack, false, "", false},
+		"rejected":                      {late, jobWith(0, nil), celery.Outcome{State: celery.StateRejected}, broker.Ack, false, "", false},
+		"rejected with requeue":         {late, jobWith(0, nil), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Requeue, false, "", false},
+		"rejected with requeue, early":  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Ack, false, "", false},
+		"undecodable for the child":     {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "undecodable"}, broker.Bury, false, "undecodable", false},
+		"unknown task":                  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "unknown_task"}, broker.Bury, false, "unknown_task", false},
 		"lost":                          {rejecting, jobWith(0, nil), lost(celery.LossSignal), broker.Requeue, true, "", false},
 		"lost for the last time":        {rejecting, jobWith(4, nil), lost(celery.LossSignal), broker.Bury, false, causeMaxDeliveries, true},
 		"killed at the end of a drain":  {late, jobWith(0, nil), lost(celery.LossShutdown), broker.PutBack, false, "", false},
 		"the same, acknowledged early":  {ackEarly, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
-		"verdict: lost":                 {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.Failure}, broker.Ack, false, "", false},
-		"verdict: hard limit":           {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.Failure}, broker.Ack, false, "", false},
-		"hard limit, not acknowledged":  {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.Failure}, broker.Requeue, false, "", false},
-		"verdict: expired":              {late, jobWith(0, revoked("expired")), celery.Outcome{State: celery.Revoked}, broker.Ack, false, "", false},
-		"verdict: too many deaths":      {late, jobWith(5, failed("WorkerLostError", "", causeMaxDeliveries, "x")), celery.Outcome{State: celery.Failure}, broker.Bury, false, causeMaxDeliveries, true},
-		"verdict: lost after early ack": {ackEarly, jobWith(1, failed("WorkerLostError", "", causeEarlyAck, "x")), celery.Outcome{State: celery.Failure}, broker.Bury, false, causeEarlyAck, true},
+		"verdict: lost":                 {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"verdict: hard limit":           {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"hard limit, not acknowledged":  {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Requeue, false, "", false},
+		"verdict: expired":              {late, jobWith(0, revoked("expired")), celery.Outcome{State: celery.StateRevoked}, broker.Ack, false, "", false},
+		"verdict: too many deaths":      {late, jobWith(5, failed("WorkerLostError", "", causeMaxDeliveries, "x")), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, causeMaxDeliveries, true},
+		"verdict: lost after early ack": {ackEarly, jobWith(1, failed("WorkerLostError", "", causeEarlyAck, "x")), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, causeEarlyAck, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
