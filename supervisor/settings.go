@@ -74,9 +74,8 @@ func (n *settings) known(name string) (celery.TaskOptions, bool) {
 	return o, ok
 }
 
-// limits returns a task's time limits: the message's, else the task's, else those of the node (protocol notes D.7).
-func (n *settings) limits(t *celery.Task) (soft, hard time.Duration) {
-	o, _ := n.known(t.Name)
+// limits returns a task's time limits: the message's, else those of its options, else those of the node (protocol notes D.7).
+func (n *settings) limits(t *celery.Task, o celery.TaskOptions) (soft, hard time.Duration) {
 	soft = first(t.SoftTimeLimit, o.SoftTimeLimit, n.Config.Tasks.SoftTimeLimit)
 	hard = first(t.TimeLimit, o.TimeLimit, n.Config.Tasks.TimeLimit)
 	return soft, hard
