@@ -115,6 +115,9 @@ func (g *generation) close(log hclog.Logger) {
 	}
 }
 
+// application is that of the present generation; nil if there is none.
+func (s *Supervisor) application() *python.Application { return s.generation.Load().app }
+
 // closeApplication ends all generations.
 func (s *Supervisor) closeApplication() {
 	close(s.ending)

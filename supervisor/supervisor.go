@@ -16,6 +16,7 @@ import (
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/celery/control"
+	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
@@ -53,6 +54,12 @@ type Supervisor struct {
 	watcher    *reload.Watcher
 	applier    *applier
 	stored     atomic.Pointer[fromRedis] // nil: nowhere to look
+
+	target       *redisconn.Target // of the broker
+	turns        turns
+	asked        askedLimits
+	terminations terminations
+	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
 
 	admin     *admin.Server // nil: none
 	systemd   *systemd      // nil: not under systemd
@@ -99,6 +106,7 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.signals = newSignals(o.Signals)
 	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
 	s.applier = newApplier(s)
+	s.renew = s.applier.Renew
 	s.watcher = reload.New(o.Loaded.Input(), o.Loaded, s.applier.take, s.log.Named("config"))
 	s.signals.reload = s.reload
 	s.systemd = newSystemd(s)
@@ -203,6 +211,9 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 	if err != nil {
 		return &SetupError{Err: err}
 	}
+	if err := checkURLs(o.Conf); err != nil {
+		return err
+	}
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -262,6 +273,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		return err
 	}
 	c := now.Config
+	s.target = target
 	s.consumed.set(c.Consumed())
 	s.broker, err = broker.New(broker.Options{
 		Target: target, Results: results, Node: s.node, Version: s.o.Version, StateDir: s.stateDir(),
@@ -273,10 +285,12 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
 		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Look, PeersEvery: c.Lease.LookWithPeers, Quarantine: c.Lease.Quarantine,
 		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
+		Judge: func(queue string, raw []byte) broker.Settlement { return s.source.judge(queue, raw) }, // Run comes after work made the source
 	})
 	if err != nil {
 		return &SetupError{Err: fmt.Errorf("broker: %w", err)}
 	}
+	s.turns = turns{shared: turnsOf(c.Broker.KeyPrefix, s.broker.Do), log: s.log.Named("task"), next: map[string]time.Time{}}
 	if err := s.fill(s.generation.Load(), now, target, results); err != nil {
 		return err
 	}
@@ -335,6 +349,9 @@ func (s *Supervisor) work(ctx context.Context) error {
 	case failure = <-serving:
 		s.stopping.fail(failure)
 	case <-s.stopping.warm:
+	}
+	if s.control != nil {
+		s.control.Events.Leave()
 	}
 	stopApplying()
 	<-applied

@@ -32,8 +32,13 @@ type engine struct {
 	owed        []*work // settlements not written yet
 	doubts      []*doubt
 	waits       map[*wait]struct{}
-	spare       func() // told of a message that is held for a slot to come; nil: none is
-	held        *claim // that message
+	spare       func()               // told of a message that is held for a slot to come; nil: none is
+	held        *claim               // that message
+	bequests    []*bequest           // of dead nodes, for slots of ours
+	strange     map[string]*queueKey // lists that we do not consume but inherit from
+	unwritten   bool                 // the registry does not know one of them yet
+	unserved    []*claim             // inherited, and the slot went away meanwhile
+	bequeathed  bool                 // we leave claims for others to inherit
 
 	up       bool // the last round was answered: claims are allowed
 	draining bool
@@ -135,7 +140,7 @@ func (e *engine) await(w *work) {
 		w.answer(nil, nil)
 	case e.draining:
 		w.answer(nil, ErrDraining)
-	case !e.handHeld(w) && !w.gone():
+	case !w.gone() && !e.handHeld(w) && !e.serveInherited(w):
 		e.waiters = append(e.waiters, w)
 	}
 }
@@ -159,7 +164,7 @@ func (e *engine) compose() {
 		return
 	}
 	if !e.draining && !e.paused {
-		e.plan(want)
+		e.plan(want - e.planBequests(want))
 	}
 }
 
@@ -196,6 +201,10 @@ func (e *engine) conclude(err error) (refusal error) {
 	}
 	e.owed = slices.Delete(e.owed, kept, n)
 
+	for _, q := range e.bequests {
+		note(e.inherited(q, now))
+	}
+	e.bequests = slices.DeleteFunc(e.bequests, func(q *bequest) bool { return q.over })
 	for _, m := range e.moves {
 		note(e.moved(m, now))
 	}

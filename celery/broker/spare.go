@@ -12,8 +12,16 @@ func (b *Broker) Held() bool { return b.tally.held.Load() }
 
 func (e *engine) setSpare(told func()) {
 	e.spare = told
-	if told == nil && e.held != nil {
-		c := e.held
+	switch c := e.held; {
+	case told != nil && c == nil && len(e.unserved) > 0:
+		last := len(e.unserved) - 1
+		e.held = e.unserved[last]
+		e.unserved = e.unserved[:last]
+		told()
+	case told == nil && c != nil && c.heir:
+		e.held = nil
+		e.unserved = append(e.unserved, c)
+	case told == nil && c != nil:
 		e.held = nil
 		e.giveBack(c)
 	}

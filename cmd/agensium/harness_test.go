@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -205,5 +204,3 @@ func cleanEnd(t testing.TB, p *celerytest.Process) {
 		t.Errorf("exit status %d after SIGTERM, want 0", status)
 	}
 }
-
-var interrupt = syscall.SIGINT
