@@ -48,10 +48,19 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer s.closeLog()
+	if err := s.openAdmin(); err != nil {
+		return err
+	}
 
 	var g run.Group
 	s.actor(&g, "supervisor", s.serve, func(error) { s.stopping.begin("another part of the process ended") })
 	s.actor(&g, "signals", s.signals.run, s.signals.stop)
+	if s.admin != nil {
+		s.actor(&g, "admin", s.admin.Run, func(error) { s.admin.Stop() }) // stays up during the drain
+	}
+	if s.systemd != nil {
+		s.actor(&g, "systemd", s.systemd.run, s.systemd.stop)
+	}
 	s.actor(&g, "context", func() error {
 		select {
 		case <-ctx.Done():

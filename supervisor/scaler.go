@@ -27,10 +27,12 @@ type scaler struct {
 	zygote    func() int64 // resident memory, bytes
 	processes bool         // a slot is a process
 	log       hclog.Logger
+	note      func(time.Time, autoscale.Decision) // for the status
 	wake      chan struct{}
 
 	mu        sync.Mutex // guards what follows
 	temporary autoscale.Temporary
+	asked     *askedBounds // of --autoscale, by remote control; nil: as the settings say
 	last      autoscale.Decision
 	startTime time.Duration
 	cpu       map[int]cpuSeen
@@ -50,7 +52,7 @@ func newScaler(s *Supervisor) *scaler {
 	return &scaler{
 		pool: s.pool, processes: s.app != nil, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
 		limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
-		wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
+		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
 	}
 }
 
@@ -96,6 +98,7 @@ func (c *scaler) follow(d autoscale.Decision) {
 	before := c.last
 	c.last = d
 	c.mu.Unlock()
+	c.note(time.Now(), d)
 	c.pool.Resize(d.Target)
 	if d.Target != before.Target || d.Bound != before.Bound {
 		c.log.Info(d.Reason, "target", d.Target, "before", before.Target, "bound", d.Bound)
@@ -117,6 +120,9 @@ func (c *scaler) policy() autoscale.Policy {
 	}
 	c.mu.Lock()
 	p.Temporary = c.temporary
+	if c.asked != nil {
+		p.Max, p.Min = c.asked.most, c.asked.least
+	}
 	c.mu.Unlock()
 	return p
 }

@@ -74,9 +74,8 @@ func (n *settings) known(name string) (celery.TaskOptions, bool) {
 	return o, ok
 }
 
-// limits returns a task's time limits: the message's, else the task's, else those of the node (protocol notes D.7).
-func (n *settings) limits(t *celery.Task) (soft, hard time.Duration) {
-	o, _ := n.known(t.Name)
+// limits returns a task's time limits: the message's, else those of its options, else those of the node (protocol notes D.7).
+func (n *settings) limits(t *celery.Task, o celery.TaskOptions) (soft, hard time.Duration) {
 	soft = first(t.SoftTimeLimit, o.SoftTimeLimit, n.Config.Tasks.SoftTimeLimit)
 	hard = first(t.TimeLimit, o.TimeLimit, n.Config.Tasks.TimeLimit)
 	return soft, hard
@@ -186,6 +185,20 @@ func (s *Supervisor) targets(now *settings) (messages, results *redisconn.Target
 	return messages, results, nil
 }
 
+// checkURLs reads the URLs that the application is about to get, so that a bad one is named before Celery stumbles over it.
+func checkURLs(set map[string]any) error {
+	for _, name := range []string{"broker_url", "result_backend"} {
+		url := text(set[name])
+		if !strings.HasPrefix(url, "redis://") && !strings.HasPrefix(url, "rediss://") {
+			continue // others depend on settings of the application, or are Celery's to read
+		}
+		if _, err := redisconn.Parse(url, nil); err != nil {
+			return &SetupError{Err: fmt.Errorf("%s: %w", name, err), Hint: hintURLs}
+		}
+	}
+	return nil
+}
+
 func withSSL(transport map[string]any, ssl any) map[string]any {
 	if ssl == nil || ssl == false {
 		return transport
@@ -202,9 +215,12 @@ func redisClient(t *redisconn.Target, name string) func() *redis.Client {
 	return func() *redis.Client { return t.Client(redisconn.ClientOptions{Name: name, PoolSize: 1}) }
 }
 
-// environment is ours with what .env and the configuration add for the application.
+// environment is ours, less what is meant for this process alone, with what .env and the configuration add for the application.
 func environment(configured, dotenv map[string]string) []string {
-	env := os.Environ()
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains(ofSystemd, name)
+	})
 	for name, value := range dotenv {
 		env = append(env, name+"="+value)
 	}

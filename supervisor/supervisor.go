@@ -16,9 +16,11 @@ import (
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/celery/control"
+	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/admin"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
@@ -48,6 +50,23 @@ type Supervisor struct {
 	consumed  consumed
 	scaler    *scaler
 	estimates *estimates
+
+	target       *redisconn.Target // of the broker
+	turns        turns
+	asked        askedLimits
+	terminations terminations
+	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
+
+	admin     *admin.Server // nil: none
+	systemd   *systemd      // nil: not under systemd
+	calm      *calm         // log
+	life      *life
+	parts     atomic.Pointer[parts]
+	metrics   *admin.Metrics
+	waits     waits
+	glance    glance
+	decisions decisions
+	reloads   reloads
 }
 
 // settings are a snapshot of everything that decides about tasks.
@@ -70,9 +89,11 @@ func newSupervisor(o Options) (*Supervisor, error) {
 		}
 		s.logFile, s.output = f, f
 	}
-	s.log = hclog.New(&hclog.LoggerOptions{
-		Name: "agensium", Output: s.output, Level: hclog.LevelFromString(c.Log.Level), JSONFormat: c.Log.Format == "json",
-	})
+	s.calm = newCalm(newLogger(c.Log, s.output))
+	s.log, s.life = s.calm, newLife(s.begun)
+	s.reloads.taken = s.begun
+	s.metrics = admin.NewMetrics(s.sample)
+	s.tally.metrics = s.metrics
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name of this host: %w", err)
@@ -80,7 +101,8 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.node = config.NodeName(c.Node, host)
 	s.signals = newSignals(o.Signals)
 	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
-	s.signals.reload = func(why string) { s.log.Info("reload asked for", "reason", why) }
+	s.signals.reload = s.reload
+	s.systemd = newSystemd(s)
 	return s, nil
 }
 
@@ -133,8 +155,10 @@ func (s *Supervisor) serve() error {
 // rest is what USE_CELERY=false asks for: stay up and consume nothing.
 func (s *Supervisor) rest() error {
 	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "waiting for a signal to end")
+	s.life.is(resting, s.o.Loaded.Origins["broker.consume"].String()+" says so")
 	<-s.stopping.warm
 	why, err := s.stopping.reason()
+	s.life.drains(why, 0)
 	s.log.Info("ended", "reason", why)
 	return err
 }
@@ -161,6 +185,7 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 		s.adopt(s.o.Loaded, python.Info{})
 		return nil
 	}
+	s.life.is(starting, "importing "+c.Python.App)
 	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
 	if err != nil {
 		return &SetupError{Err: err}
@@ -168,6 +193,9 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 	set, fallback := s.o.Loaded.Overrides()
 	if s.embedded != nil {
 		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
+	}
+	if err := checkURLs(set); err != nil {
+		return err
 	}
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -182,7 +210,7 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, s.o.Loaded.Vars),
 		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
 		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
-		Log: s.log.Named("python"),
+		Log: everyLine(s.log).Named("python"),
 	}
 	if s.o.Loaded.Origins.Set("broker.queues") {
 		o.Queues = c.Broker.Queues
@@ -237,6 +265,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		return err
 	}
 	c := now.Config
+	s.target = target
 	s.consumed.set(c.Consumed())
 	s.broker, err = broker.New(broker.Options{
 		Target: target, Results: results, Node: s.node, Version: s.o.Version, StateDir: s.stateDir(),
@@ -248,10 +277,12 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
 		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Look, PeersEvery: c.Lease.LookWithPeers, Quarantine: c.Lease.Quarantine,
 		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
+		Judge: func(queue string, raw []byte) broker.Settlement { return s.source.judge(queue, raw) }, // Run comes after work made the source
 	})
 	if err != nil {
 		return &SetupError{Err: fmt.Errorf("broker: %w", err)}
 	}
+	s.turns = turns{shared: turnsOf(c.Broker.KeyPrefix, s.broker.Do), log: s.log.Named("task"), next: map[string]time.Time{}}
 	if s.factory, err = s.executors(now, target, results); err != nil {
 		return err
 	}
@@ -279,7 +310,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 		Source: s.source, Factory: s.factory, Log: s.log.Named("pool"), Grace: closeTimeout,
 		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
 		Hooks: pool.Hooks{
-			Started: func(_ int, took time.Duration) { s.tally.childStarted(); s.scaler.started(took) },
+			Started: func(_ int, took time.Duration) { s.tally.childStarted(took); s.scaler.started(took) },
 			Closed:  func(_ int, reason pool.Reason) { s.tally.childClosed(reason); s.scaler.nudge() },
 		},
 	})
@@ -294,7 +325,9 @@ func (s *Supervisor) work(ctx context.Context) error {
 		loops.Go(func() { s.control.Run(ctx) })
 	}
 	s.scaler = newScaler(s)
+	s.consumes()
 	loops.Go(func() { s.scaler.run(ctx) })
+	loops.Go(func() { s.watch().run(ctx) })
 	s.applicationReady()
 	s.log.Info(s.node + " ready.")
 
@@ -303,6 +336,9 @@ func (s *Supervisor) work(ctx context.Context) error {
 	case failure = <-serving:
 		s.stopping.fail(failure)
 	case <-s.stopping.warm:
+	}
+	if s.control != nil {
+		s.control.Events.Leave()
 	}
 	why, asked := s.stopping.reason()
 	s.applicationStops()
@@ -319,7 +355,9 @@ func (s *Supervisor) listenForPeers(ctx context.Context) {
 }
 
 func (s *Supervisor) drain(why string) {
-	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, s.current.Load().Config.Drain.Budget())
+	budget := s.current.Load().Config.Drain.Budget()
+	s.life.drains(why, budget)
+	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, budget)
 }
 
 func (s *Supervisor) sayGoodbye() error {

@@ -4,8 +4,10 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/supervisor/admin"
 )
 
 // tally counts what happens, for events, statistics and metrics.
@@ -17,13 +19,23 @@ type tally struct {
 	processed atomic.Int64
 	started   atomic.Int64 // children
 	closed    atomic.Int64
+
+	redelivered atomic.Uint64 // tasks that had been delivered before
+	stalls      atomic.Uint64 // times that there was no progress
+	metrics     *admin.Metrics
 }
 
 func (t *tally) load() (active, processed int) { return int(t.active.Load()), int(t.processed.Load()) }
 
-func (t *tally) childStarted() { t.started.Add(1) }
+func (t *tally) childStarted(took time.Duration) {
+	t.started.Add(1)
+	t.metrics.ChildStarted(took)
+}
 
-func (t *tally) childClosed(pool.Reason) { t.closed.Add(1) }
+func (t *tally) childClosed(reason pool.Reason) {
+	t.closed.Add(1)
+	t.metrics.ChildLeft(string(reason))
+}
 
 // begin counts a task that begins to run.
 func (t *tally) begin(name string) {

@@ -21,6 +21,7 @@ type Broker struct {
 	log   hclog.Logger
 	inbox inbox
 	tally tally
+	conns connections
 
 	commands *redis.Client // the engine's, one connection
 	aux      *redis.Client // of all other loops, one connection
@@ -55,7 +56,9 @@ func New(o Options) (*Broker, error) {
 	b.commands = b.client("commands", nil)
 	b.aux = b.client("aux", nil)
 	if !o.Results.Same(o.Target) {
-		b.store = o.Results.Client(b.clientOptions("results", nil))
+		b.store = b.conns.open(func(onDial func(net.Conn)) *redis.Client {
+			return o.Results.Client(b.clientOptions("results", onDial))
+		}, nil)
 	}
 	ring := newKeyring(&b.opt)
 	b.lease = newLease(b, ring)
@@ -76,7 +79,9 @@ func (b *Broker) clientOptions(use string, onDial func(net.Conn)) redisconn.Clie
 }
 
 func (b *Broker) client(use string, onDial func(net.Conn)) *redis.Client {
-	return b.opt.Target.Client(b.clientOptions(use, onDial))
+	return b.conns.open(func(onDial func(net.Conn)) *redis.Client {
+		return b.opt.Target.Client(b.clientOptions(use, onDial))
+	}, onDial)
 }
 
 // Run connects, for as long as it takes, gives back what dead nodes held, and claims. It returns when [Broker.Close] is done; the end of ctx closes

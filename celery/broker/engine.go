@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"time"
 
@@ -31,6 +32,11 @@ type engine struct {
 	owed        []*work // settlements not written yet
 	doubts      []*doubt
 	waits       map[*wait]struct{}
+	bequests    []*bequest           // of dead nodes, for slots of ours
+	strange     map[string]*queueKey // lists that we do not consume but inherit from
+	unwritten   bool                 // the registry does not know one of them yet
+	unserved    []*claim             // inherited, and the slot went away meanwhile
+	bequeathed  bool                 // we leave claims for others to inherit
 
 	up       bool // the last round was answered: claims are allowed
 	draining bool
@@ -49,6 +55,7 @@ type engine struct {
 // serve runs until the broker is closed and nothing is left, or life ends.
 func (e *engine) serve(life context.Context) {
 	for life.Err() == nil {
+		runtime.Gosched() // slots that are ready hand in first: one round for all of them
 		e.take()
 		if e.closing && e.empty() {
 			return
@@ -130,7 +137,7 @@ func (e *engine) await(w *work) {
 		w.answer(nil, nil)
 	case e.draining:
 		w.answer(nil, ErrDraining)
-	case !w.gone():
+	case !w.gone() && !e.serveInherited(w):
 		e.waiters = append(e.waiters, w)
 	}
 }
@@ -153,7 +160,7 @@ func (e *engine) compose() {
 		return
 	}
 	if !e.draining {
-		e.plan(want)
+		e.plan(want - e.planBequests(want))
 	}
 }
 
@@ -190,6 +197,10 @@ func (e *engine) conclude(err error) (refusal error) {
 	}
 	e.owed = slices.Delete(e.owed, kept, n)
 
+	for _, q := range e.bequests {
+		note(e.inherited(q, now))
+	}
+	e.bequests = slices.DeleteFunc(e.bequests, func(q *bequest) bool { return q.over })
 	for _, m := range e.moves {
 		note(e.moved(m, now))
 	}
@@ -222,6 +233,7 @@ func (e *engine) fine() {
 	e.backoff.reset()
 	e.tally.connected.Store(true)
 	if d := e.tally.queues.clear(); d > 0 {
+		e.tally.reconnects.Add(1)
 		e.log.Info("broker is usable again", "took", d.Round(time.Millisecond))
 	}
 }

@@ -23,10 +23,11 @@ const (
 	purposeUnacked
 	purposeDead
 	purposeSample
+	purposeLimit
 	purposes
 )
 
-var purposeNames = [purposes]string{"claim", "wait", "result", "settle", "lease", "registry", "recover", "park", "unacked", "dead", "sample"}
+var purposeNames = [purposes]string{"claim", "wait", "result", "settle", "lease", "registry", "recover", "park", "unacked", "dead", "sample", "limit"}
 
 // counters counts the commands sent, those that were cut off included.
 type counters [purposes]atomic.Uint64
@@ -65,14 +66,17 @@ type Status struct {
 	Woken       uint64            `json:"woken"`
 	Restored    uint64            `json:"restored"` // from stock Celery's unacked
 	Buried      uint64            `json:"buried"`
-	Commands    map[string]uint64 `json:"commands"` // Redis commands by purpose
+	Connections int               `json:"connections"` // open now
+	Dialed      uint64            `json:"dialed"`      // ever
+	Reconnects  uint64            `json:"reconnects"`  // times that Redis was usable again after it was not
+	Commands    map[string]uint64 `json:"commands"`    // Redis commands by purpose
 }
 
 // tally is what the loops write and Status reads.
 type tally struct {
 	commands                                            counters
 	claimed, settled, taken, putBack, recovered, lapses atomic.Uint64
-	parked, woken, restored, buried                     atomic.Uint64
+	parked, woken, restored, buried, reconnects         atomic.Uint64
 	waiting, claims, owed, doubts, blocked              atomic.Int64
 	connected                                           atomic.Bool
 	queues, results                                     condition
@@ -126,9 +130,10 @@ func (b *Broker) Status() Status {
 		Doubts: int(t.doubts.Load()), Blocked: int(t.blocked.Load()),
 		Claimed: t.claimed.Load(), Settled: t.settled.Load(), Taken: t.taken.Load(), PutBack: t.putBack.Load(),
 		Recovered: t.recovered.Load(), Lapses: t.lapses.Load(), Parked: t.parked.Load(), Woken: t.woken.Load(),
-		Restored: t.restored.Load(), Buried: t.buried.Load(),
+		Restored: t.restored.Load(), Buried: t.buried.Load(), Reconnects: t.reconnects.Load(),
 		Commands: make(map[string]uint64, purposes),
 	}
+	s.Connections, s.Dialed = b.conns.count()
 	s.Incarnation, s.LeaseAge, s.LeaseTTL = b.lease.snapshot()
 	for p, name := range purposeNames {
 		s.Commands[name] = t.commands[p].Load()

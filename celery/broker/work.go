@@ -16,6 +16,7 @@ var (
 	ErrDraining = errors.New("broker is draining: no more deliveries")
 	ErrClosed   = errors.New("broker is closed")
 	ErrTaken    = errors.New("claim was taken by another node after our lease ended")
+	ErrSilent   = errors.New("the engine does not answer")
 	ErrNotHeld  = errors.New("delivery is not held: it was settled before")
 )
 

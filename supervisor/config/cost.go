@@ -23,10 +23,15 @@ func (c *Config) IdleCosts() []Cost {
 		keys = 0
 	}
 	rest := max(0, keys-c.Broker.MaxBlocked)
+	looks := 1
+	if !c.Broker.Consume {
+		looks = 0
+	}
 	costs := []Cost{
 		every("wait for messages", "broker.block_timeout", keys-rest, c.Broker.BlockTimeout),
 		every("renew the lease", "lease.idle_ttl", 3, c.Lease.IdleTTL),
 		every("look for what the dead left", "lease.look_every", 3, c.Lease.Look),
+		every("look for progress", "broker.stall_timeout", looks, max(5*time.Minute, c.Broker.StallTimeout)),
 	}
 	if rest > 0 {
 		costs = append(costs, every("look at further queues", "broker.rest_interval", rest, c.Broker.RestInterval))
