@@ -65,7 +65,7 @@ func (d *Documents) begin(dst []byte, state State, value pyjson.Raw, traceback s
 }
 
 func (d *Documents) appendDate(dst []byte, state State) []byte {
-	if state != Success && state != Failure && state != Revoked {
+	if state != StateSuccess && state != StateFailure && state != StateRevoked {
 		return append(dst, null...)
 	}
 	now := time.Now()

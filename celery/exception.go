@@ -124,7 +124,7 @@ func (e *RejectError) Error() string {
 // As in Celery this does something only for a task that is acknowledged late.
 func Reject(requeue bool) error { return &RejectError{Requeue: requeue} }
 
-// RetryError is the error of [RetryAfter].
+// RetryError is the error of [Retry].
 type RetryError struct {
 	Err   error         // why; may be nil
 	After time.Duration // negative: the task's own delay
@@ -139,10 +139,9 @@ func (e *RetryError) Error() string {
 
 func (e *RetryError) Unwrap() error { return e.Err }
 
-// RetryAfter returns the error with which a handler asks to be run again with the same arguments, after a delay;
+// Retry returns the error with which a handler asks to be run again with the same arguments, after a delay;
 // negative means the delay of the task's [RetryDelay]. When its retries are used up the task fails with err.
-// (Celery's own name for it, Retry, is that of the state here.)
-func RetryAfter(err error, after time.Duration) error { return &RetryError{Err: err, After: after} }
+func Retry(err error, after time.Duration) error { return &RetryError{Err: err, After: after} }
 
 // ExceptionOf says what Python sees of an error: what Raise made, TypeError for arguments, TimeoutError and
 // PermissionError where they fit, else a class with the name of the error's Go type, or RuntimeError for errors that

@@ -263,6 +263,6 @@ func BenchmarkBindAndDocument(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		_ = docs.Of(r, celery.Success, value, "")
+		_ = docs.Of(r, celery.StateSuccess, value, "")
 	}
 }

@@ -68,10 +68,10 @@ func Limits(soft, hard time.Duration) Option {
 // RateLimit bounds how often the task starts on a node, as Celery writes it: "10/m".
 func RateLimit(rate string) Option { return func(h *Handler) { h.Options.RateLimit = rate } }
 
-// MaxRetries bounds RetryAfter; negative means without end. The default is 3.
+// MaxRetries bounds Retry; negative means without end. The default is 3.
 func MaxRetries(n int) Option { return func(h *Handler) { h.MaxRetries = n } }
 
-// RetryDelay is the delay of RetryAfter with a negative one. The default is three minutes.
+// RetryDelay is the delay of Retry with a negative one. The default is three minutes.
 func RetryDelay(d time.Duration) Option { return func(h *Handler) { h.RetryDelay = d } }
 
 // Handle registers fn as the task name. fn takes an optional context, then any number of arguments of types that

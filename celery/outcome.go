@@ -5,16 +5,16 @@ import "time"
 // State is a task's state as Celery names it, in results, logs, metrics and events.
 type State string
 
-// The states in which a task can leave an executor. Ignored and Rejected are never stored
+// The states in which a task can leave an executor. StateIgnored and StateRejected are never stored
 // (celery/backends/base.py, protocol notes C.4).
 const (
-	Success  State = "SUCCESS"
-	Failure  State = "FAILURE"
-	Retry    State = "RETRY"
-	Revoked  State = "REVOKED"
-	Ignored  State = "IGNORED"
-	Rejected State = "REJECTED"
-	Lost     State = "LOST" // the executor died under the task: a Verdict has to be recorded, or the message goes back
+	StateSuccess  State = "SUCCESS"
+	StateFailure  State = "FAILURE"
+	StateRetry    State = "RETRY"
+	StateRevoked  State = "REVOKED"
+	StateIgnored  State = "IGNORED"
+	StateRejected State = "REJECTED"
+	StateLost     State = "LOST" // the executor died under the task: a Verdict has to be recorded, or the message goes back
 )
 
 // Result is a document for the result store: SET Key Document with the application's expiry, then PUBLISH on the
@@ -29,14 +29,14 @@ type Outcome struct {
 	State      State
 	Results    []Result      // to be stored before the acknowledgement; empty if nothing is to be stored or all is stored
 	Runtime    time.Duration // of the task's body; 0 if it did not run
-	Requeue    bool          // Rejected: the message goes to the back of its queue
+	Requeue    bool          // StateRejected: the message goes to the back of its queue
 	ReturnRepr string        // repr of the return value, at most 1,024 characters; only if asked for
-	Exception  string        // repr of the exception; Failure, Retry and Rejected only
+	Exception  string        // repr of the exception; StateFailure, StateRetry and StateRejected only
 	Traceback  string        // as Python prints it; may be empty
 	Expected   bool          // the exception is one that the task declares in `throws`: logged as information
 	MaxRSS     int64         // high-water mark of the child's resident memory, bytes; 0 if unknown
-	Loss       *Loss         // how the executor died; only with Lost
-	Refused    string        // the message could not be run at all: undecodable, content_type_refused or unknown_task; State is Failure
+	Loss       *Loss         // how the executor died; only with StateLost
+	Refused    string        // the message could not be run at all: undecodable, content_type_refused or unknown_task; State is StateFailure
 }
 
 // LossCause says in a word why an executor is gone. The words are those of logs, metrics and dead letters.
@@ -68,7 +68,7 @@ type Loss struct {
 // Verdict is an outcome that the supervisor decided without, or after, running the task. An executor records it
 // as Celery's parent process would: result document, chord part, errbacks, remaining chain.
 type Verdict struct {
-	State    State    // Failure or Revoked
+	State    State    // StateFailure or StateRevoked
 	Type     string   // exception class: WorkerLostError, TimeLimitExceeded, TaskRevokedError, NotRegistered …
 	Module   string   // its module: billiard.exceptions, celery.exceptions
 	Args     []any    // its arguments: JSON scalars

@@ -2,6 +2,7 @@ package celery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -81,6 +82,9 @@ func (r *Request) Headers() (map[string]any, error) {
 	return nil, nil
 }
 
+// ErrNotAccepted says that a body is in a serializer that is not accepted here.
+var ErrNotAccepted = errors.New("content type is not accepted here")
+
 // Open opens the body of a task: body is what [Body] returned for its message. accept names the content types that
 // may be read; nil means JSON only. Queue is the queue that the message came from.
 func Open(t *Task, body []byte, queue string, accept []string) (*Request, error) {
@@ -106,14 +110,14 @@ func openBody(t *Task, body []byte, accept []string) ([]byte, error) {
 	}
 	format, err := serial.ByContentType(t.ContentType)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNotAccepted, err)
 	}
 	for _, a := range accept {
 		if a == format.Name || a == format.ContentType {
 			return format.Decode(body)
 		}
 	}
-	return nil, fmt.Errorf("content type %s is not accepted here", t.ContentType)
+	return nil, fmt.Errorf("%w: %s", ErrNotAccepted, t.ContentType)
 }
 
 // plainEmbed is the embed of a task without canvas, as json.dumps writes it.

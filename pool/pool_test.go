@@ -117,20 +117,20 @@ func (w *worker) Execute(ctx context.Context, job Job) (celery.Outcome, error) {
 		case <-w.plant.release:
 		case <-ctx.Done():
 			w.die()
-			return celery.Outcome{State: celery.Lost, Loss: &celery.Loss{Cause: celery.LossTerminated}}, context.Cause(ctx)
+			return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: celery.LossTerminated}}, context.Cause(ctx)
 		}
 	case "crash":
 		w.die()
-		return celery.Outcome{State: celery.Lost, Loss: &celery.Loss{Cause: celery.LossSignal, Signal: 9}}, errors.New("gone")
+		return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: celery.LossSignal, Signal: 9}}, errors.New("gone")
 	case "refuse-once":
 		if w.number == 1 {
 			w.die()
 			return celery.Outcome{}, errors.New("gone before the task")
 		}
 	case "fat":
-		return celery.Outcome{State: celery.Success, MaxRSS: 1 << 40}, nil
+		return celery.Outcome{State: celery.StateSuccess, MaxRSS: 1 << 40}, nil
 	}
-	return celery.Outcome{State: celery.Success}, nil
+	return celery.Outcome{State: celery.StateSuccess}, nil
 }
 
 func (w *worker) Close(context.Context) error {
@@ -237,7 +237,7 @@ func TestExecutorThatDiesWhileIdleIsReplaced(t *testing.T) {
 func TestVerdictOfALostJobIsRecordedByTheNextExecutor(t *testing.T) {
 	inPool(t, 1, Limits{}, func(p *Pool, d *desk, w *plant) {
 		d.verdict = func(_ Job, loss *celery.Loss) *celery.Verdict {
-			return &celery.Verdict{State: celery.Failure, Type: "WorkerLostError", Args: []any{loss.Signal}}
+			return &celery.Verdict{State: celery.StateFailure, Type: "WorkerLostError", Args: []any{loss.Signal}}
 		}
 		d.jobs <- job("a", "crash")
 		synctest.Wait()

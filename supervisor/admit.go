@@ -42,5 +42,5 @@ func (g gate) admit(t *celery.Task, now time.Time) admission {
 }
 
 func failed(class, module, cause string, args ...any) *celery.Verdict {
-	return &celery.Verdict{State: celery.Failure, Type: class, Module: module, Args: args, CallBack: true, Cause: cause}
+	return &celery.Verdict{State: celery.StateFailure, Type: class, Module: module, Args: args, CallBack: true, Cause: cause}
 }

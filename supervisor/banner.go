@@ -28,9 +28,14 @@ func (s *Supervisor) banner(out io.Writer) {
 	line := func(key, format string, args ...any) {
 		fmt.Fprintf(w, "  %s\t%s\n", key, fmt.Sprintf(format, args...))
 	}
-	line("app", "%s (%s), %d tasks", c.Python.App, info.App, len(info.Tasks))
-	line("python", "%s %s, Celery %s, kombu %s, redis-py %s", info.Executable, info.Python, info.Celery, info.Kombu, orNone(info.Redis))
-	line("", "found by: %s", why)
+	if s.app != nil {
+		line("app", "%s (%s), %d tasks", c.Python.App, info.App, len(info.Tasks))
+		line("python", "%s %s, Celery %s, kombu %s, redis-py %s", info.Executable, info.Python, info.Celery, info.Kombu, orNone(info.Redis))
+		line("", "found by: %s", why)
+	}
+	if s.goTasks != nil {
+		line("tasks", "%s", s.served(c))
+	}
 	line("broker", "%s  (%s)", messages, now.Origins["broker.url"])
 	line("results", "%s  (%s)", results, now.Origins["results.url"])
 	line("queues", "%s", strings.Join(c.Consumed(), ", "))

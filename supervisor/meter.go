@@ -47,24 +47,24 @@ func (s *Supervisor) meterFinished(f *pool.Finished) {
 }
 
 func outcomeOf(f *pool.Finished) admin.Outcome {
-	if v := f.Job.Verdict; v != nil && v.State == celery.Revoked {
+	if v := f.Job.Verdict; v != nil && v.State == celery.StateRevoked {
 		if v.Cause == "expired" {
 			return admin.Expired
 		}
 		return admin.Revoked
 	}
 	switch f.Outcome.State {
-	case celery.Success:
+	case celery.StateSuccess:
 		return admin.Success
-	case celery.Retry:
+	case celery.StateRetry:
 		return admin.Retry
-	case celery.Ignored:
+	case celery.StateIgnored:
 		return admin.Ignored
-	case celery.Rejected:
+	case celery.StateRejected:
 		return admin.Rejected
-	case celery.Revoked:
+	case celery.StateRevoked:
 		return admin.Revoked
-	case celery.Lost:
+	case celery.StateLost:
 		return admin.Lost
 	}
 	return admin.Failure

@@ -32,8 +32,8 @@ type systemd struct {
 
 // beat is how often the node is looked at without a cause, and how often while it is not ready yet.
 const (
-	beat  = 5 * time.Second
-	early = 100 * time.Millisecond
+	beat    = 5 * time.Second
+	unready = 100 * time.Millisecond
 )
 
 // newSystemd returns nil if no service manager listens.
@@ -68,7 +68,7 @@ func (n *systemd) run() error {
 		n.look(time.Now(), every)
 		next := every
 		if !n.ready && !n.stopping {
-			next = min(every, early)
+			next = min(every, unready)
 		}
 		timer.Reset(next)
 	}

@@ -8,17 +8,19 @@ import (
 
 	"github.com/oklog/run"
 
+	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
-// Options say what to run. Loaded is required.
+// Options say what to run. The zero value runs what agensium.toml and the environment say, as the program does.
 type Options struct {
-	Loaded  *config.Loaded                 // the settings
-	Reload  func() (*config.Loaded, error) // reads them again; nil: they never change
-	Stderr  io.Writer                      // banner and log; nil: os.Stderr
-	Signals <-chan os.Signal               // nil: those of the process
-	Quiet   bool                           // no banner
-	Version string                         // of the program
+	Handlers *celery.Mux                    // tasks that run in this process; nil: none
+	Loaded   *config.Loaded                 // the settings; nil: agensium.toml here, .env and the environment
+	Reload   func() (*config.Loaded, error) // reads them again; nil beside Loaded: they never change
+	Stderr   io.Writer                      // banner and log; nil: os.Stderr
+	Signals  <-chan os.Signal               // nil: those of the process
+	Quiet    bool                           // no banner
+	Version  string                         // of the program
 }
 
 // SetupError is an error that a restart does not cure: something is set up wrong, and Hint says what to do.
@@ -31,8 +33,16 @@ func (e *SetupError) Error() string { return e.Err.Error() }
 func (e *SetupError) Unwrap() error { return e.Err }
 
 // Run runs a supervisor until a signal or ctx ends it, and returns when everything it started has ended: nil after an orderly
-// drain. Several may run in one process if each has Signals of its own.
+// drain. Several may run in one process if each has Signals of its own. With Handlers and no application no Python is
+// started; with both, a task that has a handler runs there.
 func Run(ctx context.Context, o Options) error {
+	if o.Loaded == nil {
+		o.Reload = func() (*config.Loaded, error) { return config.Load(config.Input{}) }
+		var err error
+		if o.Loaded, err = o.Reload(); err != nil {
+			return &SetupError{Err: fmt.Errorf("read settings: %w", err), Hint: "see agensium.toml and the environment"}
+		}
+	}
 	s, err := newSupervisor(o)
 	if err != nil {
 		return err

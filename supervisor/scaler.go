@@ -25,12 +25,14 @@ type scaler struct {
 	estimates *estimates
 	limits    *limits.Reader
 	zygote    func() int64 // resident memory, bytes
+	processes bool         // a slot is a process
 	log       hclog.Logger
 	note      func(time.Time, autoscale.Decision) // for the status
 	wake      chan struct{}
 
 	mu        sync.Mutex // guards what follows
 	temporary autoscale.Temporary
+	asked     *askedBounds // of --autoscale, by remote control; nil: as the settings say
 	last      autoscale.Decision
 	startTime time.Duration
 	cpu       map[int]cpuSeen
@@ -48,7 +50,7 @@ func newScaler(s *Supervisor) *scaler {
 		s.log.Debug("read limits of memory and processors", "error", err)
 	}
 	return &scaler{
-		pool: s.pool, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
+		pool: s.pool, processes: s.app != nil, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
 		limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
 		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
 	}
@@ -113,8 +115,14 @@ func (c *scaler) decision() autoscale.Decision {
 // policy is what settings and remote control ask for now.
 func (c *scaler) policy() autoscale.Policy {
 	p := policyOf(c.settings().Effective)
+	if !c.processes && !c.settings().Origins.Set("scaling.min") {
+		p = autoscale.Fixed(p.Max) // slots that are goroutines cost nothing
+	}
 	c.mu.Lock()
 	p.Temporary = c.temporary
+	if c.asked != nil {
+		p.Max, p.Min = c.asked.most, c.asked.least
+	}
 	c.mu.Unlock()
 	return p
 }
@@ -166,7 +174,7 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.StartTime = c.startTime
-	if c.limits == nil {
+	if c.limits == nil || !c.processes {
 		return
 	}
 	var largest, private int64

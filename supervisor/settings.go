@@ -18,12 +18,17 @@ import (
 
 // adopt makes what the files and the application say the settings of now.
 func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
-	effective := loaded.Resolve(ownWords(appSettings(info), loaded))
+	var says config.AppSettings
+	if info.App != "" || !s.withoutPython() {
+		says = ownWords(appSettings(info), loaded)
+	}
+	effective := loaded.Resolve(says)
 	now := &settings{Effective: effective, info: info}
 	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
 	for name, task := range info.Tasks {
 		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)
 	}
+	s.goOptions(now)
 	s.current.Store(now)
 }
 
@@ -69,9 +74,8 @@ func (n *settings) known(name string) (celery.TaskOptions, bool) {
 	return o, ok
 }
 
-// limits returns a task's time limits: the message's, else the task's, else those of the node (protocol notes D.7).
-func (n *settings) limits(t *celery.Task) (soft, hard time.Duration) {
-	o, _ := n.known(t.Name)
+// limits returns a task's time limits: the message's, else those of its options, else those of the node (protocol notes D.7).
+func (n *settings) limits(t *celery.Task, o celery.TaskOptions) (soft, hard time.Duration) {
 	soft = first(t.SoftTimeLimit, o.SoftTimeLimit, n.Config.Tasks.SoftTimeLimit)
 	hard = first(t.TimeLimit, o.TimeLimit, n.Config.Tasks.TimeLimit)
 	return soft, hard
@@ -172,7 +176,7 @@ func (s *Supervisor) targets(now *settings) (messages, results *redisconn.Target
 	if messages, err = redisconn.Parse(url, withSSL(st.BrokerTransport, st.BrokerSSL)); err != nil {
 		return nil, nil, fmt.Errorf("broker: %w", err)
 	}
-	if !now.info.Captures {
+	if !now.info.Captures && !s.recordsInGo(now.Config) {
 		return messages, messages, nil
 	}
 	if results, err = redisconn.Parse(backend, withSSL(st.ResultTransport, st.ResultSSL)); err != nil {

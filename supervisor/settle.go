@@ -27,7 +27,7 @@ const (
 // A task that is acknowledged early (acks_late off) keeps its claim until it has ended all the same, so that its death
 // can be told from its success; but it is never run a second time.
 func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settlement {
-	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered || f.Outcome.State == celery.Retry}
+	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered || f.Outcome.State == celery.StateRetry}
 	if v := f.Job.Verdict; v != nil {
 		if bury(v.Cause) {
 			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
@@ -43,11 +43,11 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 		return s
 	}
 	switch f.Outcome.State {
-	case celery.Rejected:
+	case celery.StateRejected:
 		if f.Outcome.Requeue && o.AcksLate {
 			s.Action = broker.Requeue
 		}
-	case celery.Lost:
+	case celery.StateLost:
 		return r.lost(f, o, s)
 	}
 	return s
@@ -72,11 +72,16 @@ func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement) 
 func (r rules) verdict(job pool.Job, loss *celery.Loss, o celery.TaskOptions) *celery.Verdict {
 	switch loss.Cause {
 	case celery.LossShutdown:
-		return nil
+		if o.AcksLate {
+			return nil // it was put back
+		}
+		v := workerLost(loss)
+		v.Cause = causeEarlyAck
+		return v
 	case celery.LossTerminated:
 		return revoked("terminated")
 	case celery.LossHardLimit:
-		return &celery.Verdict{State: celery.Failure, Type: "TimeLimitExceeded", Module: "billiard.exceptions",
+		return &celery.Verdict{State: celery.StateFailure, Type: "TimeLimitExceeded", Module: "billiard.exceptions",
 			Args: []any{loss.Limit.Seconds()}, CallBack: true, Cause: string(loss.Cause), Tail: loss.Tail}
 	}
 	deaths := job.Task.Deliveries + 1
@@ -103,13 +108,13 @@ func bury(cause string) bool {
 
 // workerLost takes the words of the loss, which are exactly Celery's (billiard/pool.py, protocol notes C.5).
 func workerLost(loss *celery.Loss) *celery.Verdict {
-	return &celery.Verdict{State: celery.Failure, Type: "WorkerLostError", Module: "billiard.exceptions",
+	return &celery.Verdict{State: celery.StateFailure, Type: "WorkerLostError", Module: "billiard.exceptions",
 		Args: []any{loss.Detail}, CallBack: true,
 		Cause: string(loss.Cause), Tail: loss.Tail}
 }
 
 func revoked(reason string) *celery.Verdict {
-	return &celery.Verdict{State: celery.Revoked, Type: "TaskRevokedError", Module: "celery.exceptions", Args: []any{reason}, Cause: reason}
+	return &celery.Verdict{State: celery.StateRevoked, Type: "TaskRevokedError", Module: "celery.exceptions", Args: []any{reason}, Cause: reason}
 }
 
 func deadLetter(f pool.Finished, cause string) *broker.DeadLetter {

@@ -14,7 +14,7 @@ import (
 var (
 	late      = celery.TaskOptions{AcksLate: true, AcksOnFailureOrTimeout: true}
 	rejecting = celery.TaskOptions{AcksLate: true, AcksOnFailureOrTimeout: true, RejectOnWorkerLost: true}
-	early     = celery.TaskOptions{AcksOnFailureOrTimeout: true}
+	ackEarly  = celery.TaskOptions{AcksOnFailureOrTimeout: true}
 	strict    = celery.TaskOptions{AcksLate: true}
 )
 
@@ -28,7 +28,7 @@ func jobWith(deaths int, v *celery.Verdict) pool.Job {
 // The table of protocol notes D.1, with the dead letters that Celery does not have.
 func TestSettlement(t *testing.T) {
 	lost := func(cause celery.LossCause) celery.Outcome {
-		return celery.Outcome{State: celery.Lost, Loss: &celery.Loss{Cause: cause, ExitCode: -1}}
+		return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: cause, ExitCode: -1}}
 	}
 	tests := map[string]struct {
 		options celery.TaskOptions
@@ -39,27 +39,27 @@ func TestSettlement(t *testing.T) {
 		dead    string
 		check   bool // a stored SUCCESS is looked for
 	}{
-		"success":                       {late, jobWith(0, nil), celery.Outcome{State: celery.Success}, broker.Ack, false, "", false},
-		"success of a second delivery":  {late, jobWith(1, nil), celery.Outcome{State: celery.Success}, broker.Ack, false, "", true},
-		"failure":                       {late, jobWith(0, nil), celery.Outcome{State: celery.Failure}, broker.Ack, false, "", false},
-		"failure, not acknowledged":     {strict, jobWith(0, nil), celery.Outcome{State: celery.Failure}, broker.Ack, false, "", false},
-		"retry":                         {late, jobWith(0, nil), celery.Outcome{State: celery.Retry}, broker.Ack, false, "", true},
-		"ignored":                       {late, jobWith(0, nil), celery.Outcome{State: celery.Ignored}, broker.Ack, false, "", false},
-		"rejected":                      {late, jobWith(0, nil), celery.Outcome{State: celery.Rejected}, broker.Ack, false, "", false},
-		"rejected with requeue":         {late, jobWith(0, nil), celery.Outcome{State: celery.Rejected, Requeue: true}, broker.Requeue, false, "", false},
-		"rejected with requeue, early":  {early, jobWith(0, nil), celery.Outcome{State: celery.Rejected, Requeue: true}, broker.Ack, false, "", false},
-		"undecodable for the child":     {late, jobWith(0, nil), celery.Outcome{State: celery.Failure, Refused: "undecodable"}, broker.Bury, false, "undecodable", false},
-		"unknown task":                  {early, jobWith(0, nil), celery.Outcome{State: celery.Failure, Refused: "unknown_task"}, broker.Bury, false, "unknown_task", false},
+		"success":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateSuccess}, broker.Ack, false, "", false},
+		"success of a second delivery":  {late, jobWith(1, nil), celery.Outcome{State: celery.StateSuccess}, broker.Ack, false, "", true},
+		"failure":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"failure, not acknowledged":     {strict, jobWith(0, nil), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"retry":                         {late, jobWith(0, nil), celery.Outcome{State: celery.StateRetry}, broker.Ack, false, "", true},
+		"ignored":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateIgnored}, broker.Ack, false, "", false},
+		"rejected":                      {late, jobWith(0, nil), celery.Outcome{State: celery.StateRejected}, broker.Ack, false, "", false},
+		"rejected with requeue":         {late, jobWith(0, nil), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Requeue, false, "", false},
+		"rejected with requeue, early":  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Ack, false, "", false},
+		"undecodable for the child":     {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "undecodable"}, broker.Bury, false, "undecodable", false},
+		"unknown task":                  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "unknown_task"}, broker.Bury, false, "unknown_task", false},
 		"lost":                          {rejecting, jobWith(0, nil), lost(celery.LossSignal), broker.Requeue, true, "", false},
 		"lost for the last time":        {rejecting, jobWith(4, nil), lost(celery.LossSignal), broker.Bury, false, causeMaxDeliveries, true},
 		"killed at the end of a drain":  {late, jobWith(0, nil), lost(celery.LossShutdown), broker.PutBack, false, "", false},
-		"the same, acknowledged early":  {early, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
-		"verdict: lost":                 {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.Failure}, broker.Ack, false, "", false},
-		"verdict: hard limit":           {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.Failure}, broker.Ack, false, "", false},
-		"hard limit, not acknowledged":  {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.Failure}, broker.Requeue, false, "", false},
-		"verdict: expired":              {late, jobWith(0, revoked("expired")), celery.Outcome{State: celery.Revoked}, broker.Ack, false, "", false},
-		"verdict: too many deaths":      {late, jobWith(5, failed("WorkerLostError", "", causeMaxDeliveries, "x")), celery.Outcome{State: celery.Failure}, broker.Bury, false, causeMaxDeliveries, true},
-		"verdict: lost after early ack": {early, jobWith(1, failed("WorkerLostError", "", causeEarlyAck, "x")), celery.Outcome{State: celery.Failure}, broker.Bury, false, causeEarlyAck, true},
+		"the same, acknowledged early":  {ackEarly, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
+		"verdict: lost":                 {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"verdict: hard limit":           {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"hard limit, not acknowledged":  {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Requeue, false, "", false},
+		"verdict: expired":              {late, jobWith(0, revoked("expired")), celery.Outcome{State: celery.StateRevoked}, broker.Ack, false, "", false},
+		"verdict: too many deaths":      {late, jobWith(5, failed("WorkerLostError", "", causeMaxDeliveries, "x")), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, causeMaxDeliveries, true},
+		"verdict: lost after early ack": {ackEarly, jobWith(1, failed("WorkerLostError", "", causeEarlyAck, "x")), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, causeEarlyAck, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -87,14 +87,14 @@ func TestVerdictOfALostChild(t *testing.T) {
 		loss    *celery.Loss
 		want    string // exception and cause; empty: the message goes back
 	}{
-		"early":                      {early, 0, crash, "WorkerLostError signal"},
+		"early":                      {ackEarly, 0, crash, "WorkerLostError signal"},
 		"late":                       {late, 0, crash, "WorkerLostError signal"},
 		"late, rejecting":            {rejecting, 0, crash, ""},
 		"rejecting, the fourth time": {rejecting, 3, crash, ""},
 		"rejecting, the fifth time":  {rejecting, 4, crash, "WorkerLostError max_deliveries"},
 		"hard limit":                 {rejecting, 0, &celery.Loss{Cause: celery.LossHardLimit, Limit: time.Second}, "TimeLimitExceeded hard_limit"},
 		"terminated":                 {rejecting, 0, &celery.Loss{Cause: celery.LossTerminated}, "TaskRevokedError terminated"},
-		"drained":                    {early, 0, &celery.Loss{Cause: celery.LossShutdown}, ""},
+		"drained":                    {ackEarly, 0, &celery.Loss{Cause: celery.LossShutdown}, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestVerdictOfALostChild(t *testing.T) {
 
 func TestAdmission(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	options := map[string]celery.TaskOptions{"late": late, "early": early}
+	options := map[string]celery.TaskOptions{"late": late, "early": ackEarly}
 	g := gate{
 		known:   func(name string) (celery.TaskOptions, bool) { o, ok := options[name]; return o, ok },
 		revoked: func(t *celery.Task) bool { return t.ID == "revoked" },

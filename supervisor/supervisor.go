@@ -16,6 +16,7 @@ import (
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/celery/control"
+	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
@@ -38,7 +39,9 @@ type Supervisor struct {
 
 	current   atomic.Pointer[settings]
 	embedded  *embedded
-	app       *python.Application
+	app       *python.Application // nil: only tasks in Go and commands
+	goTasks   *goTasks            // nil: only the application
+	factory   pool.Factory
 	broker    *broker.Broker
 	control   *control.Control
 	pool      *pool.Pool
@@ -47,6 +50,12 @@ type Supervisor struct {
 	consumed  consumed
 	scaler    *scaler
 	estimates *estimates
+
+	target       *redisconn.Target // of the broker
+	turns        turns
+	asked        askedLimits
+	terminations terminations
+	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
 
 	admin     *admin.Server // nil: none
 	systemd   *systemd      // nil: not under systemd
@@ -118,10 +127,12 @@ func (s *Supervisor) serve() error {
 	defer loops.Wait()
 	defer cancel() // before loops.Wait
 
-	if err := child.BecomeSubreaper(); err != nil {
-		s.log.Debug("orphans of children are not reaped", "error", err)
+	if s.o.Handlers == nil { // a handler may start processes of its own and wants their status
+		if err := child.BecomeSubreaper(); err != nil {
+			s.log.Debug("orphans of children are not reaped", "error", err)
+		}
+		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
-	loops.Go(func() { child.ReapStrangers(ctx) })
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}
@@ -170,6 +181,10 @@ func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) e
 // startApplication imports the application and settles what its settings and ours make together.
 func (s *Supervisor) startApplication(ctx context.Context) error {
 	c := s.o.Loaded.Config
+	if s.withoutPython() {
+		s.adopt(s.o.Loaded, python.Info{})
+		return nil
+	}
 	s.life.is(starting, "importing "+c.Python.App)
 	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
 	if err != nil {
@@ -234,14 +249,6 @@ func (s *Supervisor) store(ctx context.Context, results []celery.Result) error {
 	return s.broker.Store(ctx, results)
 }
 
-func (s *Supervisor) closeApplication() {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := s.app.Close(ctx); err != nil {
-		s.log.Warn("close application", "error", err)
-	}
-}
-
 // closeTimeout bounds each step of the end that does not depend on tasks.
 const closeTimeout = 5 * time.Second
 
@@ -258,6 +265,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		return err
 	}
 	c := now.Config
+	s.target = target
 	s.consumed.set(c.Consumed())
 	s.broker, err = broker.New(broker.Options{
 		Target: target, Results: results, Node: s.node, Version: s.o.Version, StateDir: s.stateDir(),
@@ -269,9 +277,14 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
 		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Look, PeersEvery: c.Lease.LookWithPeers, Quarantine: c.Lease.Quarantine,
 		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
+		Judge: func(queue string, raw []byte) broker.Settlement { return s.source.judge(queue, raw) }, // Run comes after work made the source
 	})
 	if err != nil {
 		return &SetupError{Err: fmt.Errorf("broker: %w", err)}
+	}
+	s.turns = turns{shared: turnsOf(c.Broker.KeyPrefix, s.broker.Do), log: s.log.Named("task"), next: map[string]time.Time{}}
+	if s.factory, err = s.executors(now, target, results); err != nil {
+		return err
 	}
 	if !c.Control.Enabled {
 		return nil
@@ -294,7 +307,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	c := s.current.Load().Config
 	s.source = newSource(s)
 	s.pool = pool.New(pool.Options{
-		Source: s.source, Factory: s.app, Log: s.log.Named("pool"), Grace: closeTimeout,
+		Source: s.source, Factory: s.factory, Log: s.log.Named("pool"), Grace: closeTimeout,
 		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
 		Hooks: pool.Hooks{
 			Started: func(_ int, took time.Duration) { s.tally.childStarted(took); s.scaler.started(took) },
@@ -315,7 +328,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	s.consumes()
 	loops.Go(func() { s.scaler.run(ctx) })
 	loops.Go(func() { s.watch().run(ctx) })
-	s.app.Ready()
+	s.applicationReady()
 	s.log.Info(s.node + " ready.")
 
 	var failure error
@@ -324,8 +337,11 @@ func (s *Supervisor) work(ctx context.Context) error {
 		s.stopping.fail(failure)
 	case <-s.stopping.warm:
 	}
+	if s.control != nil {
+		s.control.Events.Leave()
+	}
 	why, asked := s.stopping.reason()
-	s.app.ShuttingDown(s.stopping.how())
+	s.applicationStops()
 	s.drain(why)
 	return errors.Join(failure, asked, s.sayGoodbye())
 }

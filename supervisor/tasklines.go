@@ -34,10 +34,15 @@ func (l *taskLines) received(t *celery.Task) {
 	l.log.Info(line)
 }
 
-func (l *taskLines) parked(t *celery.Task) {
-	if l.log.IsInfo() {
-		l.log.Info(title(t)+" received", "eta", t.ETA.Format(time.RFC3339Nano), "next", "parked in Redis until then")
+func (l *taskLines) parked(t *celery.Task, until time.Time, why string) {
+	if !l.log.IsInfo() {
+		return
 	}
+	if why == parkedForETA {
+		l.log.Info(title(t)+" received", "eta", until.Format(time.RFC3339Nano), "next", "parked in Redis until then")
+		return
+	}
+	l.log.Info(title(t)+" received", "limit", why, "turn", until.Format(time.RFC3339Nano), "next", "parked in Redis until then")
 }
 
 func (l *taskLines) lost(t *celery.Task, loss *celery.Loss) {
@@ -68,7 +73,7 @@ func (l *taskLines) ended(f *pool.Finished, s broker.Settlement) {
 	switch {
 	case f.Job.Verdict != nil:
 		l.decided(t, f.Job.Verdict, s)
-	case o.State == celery.Success:
+	case o.State == celery.StateSuccess:
 		if !l.log.IsInfo() {
 			return
 		}
@@ -77,23 +82,23 @@ func (l *taskLines) ended(f *pool.Finished, s broker.Settlement) {
 			line += ": " + o.ReturnRepr
 		}
 		l.log.Info(line)
-	case o.State == celery.Failure && o.Expected:
+	case o.State == celery.StateFailure && o.Expected:
 		l.log.Info(title(t)+" raised expected: "+o.Exception, "took", o.Runtime)
-	case o.State == celery.Failure:
+	case o.State == celery.StateFailure:
 		l.log.Error(title(t)+" raised unexpected: "+o.Exception, "took", o.Runtime, "traceback", hclog.Quote(o.Traceback))
-	case o.State == celery.Retry:
+	case o.State == celery.StateRetry:
 		l.log.Info(title(t)+" retry: "+o.Exception, "took", o.Runtime)
-	case o.State == celery.Ignored:
+	case o.State == celery.StateIgnored:
 		l.log.Info(title(t)+" ignored", "took", o.Runtime)
-	case o.State == celery.Rejected:
+	case o.State == celery.StateRejected:
 		l.log.Info(title(t)+" rejected: "+o.Exception, "next", s.Action)
-	case o.State == celery.Lost:
+	case o.State == celery.StateLost:
 		l.log.Warn(title(t)+" did not end", "deaths", t.Deliveries+boolInt(s.Died), "next", s.Action)
 	}
 }
 
 func (l *taskLines) decided(t *celery.Task, v *celery.Verdict, s broker.Settlement) {
-	if v.State == celery.Revoked {
+	if v.State == celery.StateRevoked {
 		l.log.Info("Discarding revoked task: "+t.DisplayName()+"["+t.ID+"]", "cause", v.Cause)
 		return
 	}

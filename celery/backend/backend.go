@@ -28,6 +28,8 @@ type Options struct {
 	Documents      celery.Documents
 	Expires        time.Duration // result_expires; 0: results stay
 	ChordUnordered bool          // result_chord_ordered = False
+	Discard        bool          // there is no result store: results are not kept
+	ErrorsAnyway   bool          // task_store_errors_even_if_ignored
 	Log            hclog.Logger
 
 	// Errback runs a new style errback, one that takes (request, exc, traceback) and can only run in Python. It
@@ -63,6 +65,9 @@ type Record struct {
 
 // Started stores STARTED.
 func (b *Backend) Started(ctx context.Context, r *celery.Request) error {
+	if b.Discard {
+		return nil
+	}
 	return b.store(ctx, b.Documents.Started(r))
 }
 
@@ -81,12 +86,12 @@ func (b *Backend) Done(ctx context.Context, rec Record, value pyjson.Raw) (celer
 			}
 		}
 	}
-	out := celery.Outcome{State: celery.Success, Runtime: rec.Runtime}
+	out := celery.Outcome{State: celery.StateSuccess, Runtime: rec.Runtime}
 	if rec.Repr {
 		out.ReturnRepr = pyjson.Repr(value)
 	}
-	if !rec.Ignore {
-		out.Results = []celery.Result{b.Documents.Of(r, celery.Success, value, "")}
+	if !rec.Ignore && !b.Discard {
+		out.Results = []celery.Result{b.Documents.Of(r, celery.StateSuccess, value, "")}
 	}
 	if r.Chord() == nil {
 		return out, nil
@@ -95,7 +100,7 @@ func (b *Backend) Done(ctx context.Context, rec Record, value pyjson.Raw) (celer
 		return lost(err)
 	}
 	out.Results = nil
-	if err := b.part(ctx, partOf(r), celery.Success, value, r); err != nil {
+	if err := b.part(ctx, partOf(r), celery.StateSuccess, value, r); err != nil {
 		return lost(err)
 	}
 	return out, nil
@@ -103,24 +108,25 @@ func (b *Backend) Done(ctx context.Context, rec Record, value pyjson.Raw) (celer
 
 // Failed records that the task failed with exc. traceback is what results and events show; it may be empty.
 func (b *Backend) Failed(ctx context.Context, rec Record, exc celery.Exception, traceback string) (celery.Outcome, error) {
-	return b.fail(ctx, rec, exc, traceback, celery.Failure, true)
+	return b.fail(ctx, rec, exc, traceback, celery.StateFailure, true)
 }
 
 func (b *Backend) fail(ctx context.Context, rec Record, exc celery.Exception, traceback string, state celery.State, callBack bool) (celery.Outcome, error) {
 	r := rec.Request
+	ignore := b.Discard || rec.Ignore && !(b.ErrorsAnyway && state == celery.StateFailure)
 	out := celery.Outcome{State: state, Runtime: rec.Runtime, Exception: exc.Repr(), Traceback: traceback}
 	value := exc.AppendJSON(nil)
 	var docs []celery.Result
-	if !rec.Ignore {
+	if !ignore {
 		docs = append(docs, b.Documents.Of(r, state, value, traceback))
 	}
 	var chords []chordPart
 	if r.Chord() != nil {
 		chords = append(chords, partOf(r))
 	}
-	if state == celery.Failure {
+	if state == celery.StateFailure {
 		for _, rest := range celery.Remains(r.Chain()) {
-			if !rec.Ignore {
+			if !ignore {
 				docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, state, value, traceback))
 			}
 			if rest.Chord != nil {
@@ -168,13 +174,13 @@ func (b *Backend) Retried(ctx context.Context, rec Record, exc *celery.Exception
 		}
 		return b.Failed(ctx, rec, *exc, traceback)
 	}
-	out := celery.Outcome{State: celery.Retry, Runtime: rec.Runtime, Traceback: traceback}
+	out := celery.Outcome{State: celery.StateRetry, Runtime: rec.Runtime, Traceback: traceback}
 	value := pyjson.Raw("null")
 	if exc != nil {
 		value, out.Exception = exc.AppendJSON(nil), exc.Repr()
 	}
-	if !rec.Ignore { // before the message: a retry without delay may end before we do
-		if err := b.store(ctx, b.Documents.Of(r, celery.Retry, value, traceback)); err != nil {
+	if !rec.Ignore && !b.Discard { // before the message: a retry without delay may end before we do
+		if err := b.store(ctx, b.Documents.Of(r, celery.StateRetry, value, traceback)); err != nil {
 			return lost(err)
 		}
 	}
@@ -285,5 +291,5 @@ func (b *Backend) persist(ctx context.Context, what string, do func() error) err
 
 // lost is the outcome of a task whose end could not be recorded: its message goes back.
 func lost(err error) (celery.Outcome, error) {
-	return celery.Outcome{State: celery.Rejected, Requeue: true, Exception: err.Error()}, err
+	return celery.Outcome{State: celery.StateRejected, Requeue: true, Exception: err.Error()}, err
 }

@@ -111,7 +111,7 @@ func TestWhoDiedWhileSendingTheBodySendsItAgain(t *testing.T) {
 	b, out, _ := newBackend(t)
 	parts := open(t, b, chord(1))
 	out.fail = fmt.Errorf("WRONGPASS invalid username-password pair")
-	if o, err := b.Done(t.Context(), backend.Record{Request: parts[0]}, pyjson.Raw("1")); err == nil || o.State != celery.Rejected || !o.Requeue {
+	if o, err := b.Done(t.Context(), backend.Record{Request: parts[0]}, pyjson.Raw("1")); err == nil || o.State != celery.StateRejected || !o.Requeue {
 		t.Fatalf("got %+v, %v", o, err)
 	}
 	out.fail = nil
@@ -126,7 +126,7 @@ func TestRetriesKeepEverythingButTheirNumber(t *testing.T) {
 	request := open(t, b, sig)[0]
 	exc := celery.NewException("KeyError", "not yet")
 	o, err := b.Retried(t.Context(), backend.Record{Request: request, MaxRetries: 3}, &exc, time.Minute, "tb\n")
-	if err != nil || o.State != celery.Retry || len(out.sent) != 1 {
+	if err != nil || o.State != celery.StateRetry || len(out.sent) != 1 {
 		t.Fatalf("got %+v, %v", o, err)
 	}
 	again, err := celery.Decode(out.sent[0].Raw, nil)
@@ -146,7 +146,7 @@ func TestRetriesKeepEverythingButTheirNumber(t *testing.T) {
 		t.Errorf("got %s", doc)
 	}
 	o, err = b.Retried(t.Context(), backend.Record{Request: request, MaxRetries: 0}, nil, 0, "")
-	if err != nil || o.State != celery.Failure || !strings.Contains(o.Exception, "MaxRetriesExceededError") {
+	if err != nil || o.State != celery.StateFailure || !strings.Contains(o.Exception, "MaxRetriesExceededError") {
 		t.Errorf("got %+v, %v", o, err)
 	}
 }

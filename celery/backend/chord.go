@@ -184,10 +184,10 @@ func (b *Backend) failChord(ctx context.Context, body *celery.Signature, message
 	var docs []celery.Result
 	for _, rest := range rests {
 		if rest.ID == id { // Celery knows nothing of the body here but its id
-			docs = append(docs, b.Documents.Unasked(id, "", "", nil, celery.Failure, value, traceback))
+			docs = append(docs, b.Documents.Unasked(id, "", "", nil, celery.StateFailure, value, traceback))
 			continue
 		}
-		docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, celery.Failure, value, traceback))
+		docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, celery.StateFailure, value, traceback))
 	}
 	if err := b.store(ctx, docs...); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (b *Backend) failChord(ctx context.Context, body *celery.Signature, message
 	}
 	for _, rest := range rests {
 		if rest.Chord != nil { // the chord was a part of another one
-			if err := b.part(ctx, chordPart{rest.ID, rest.Group, rest.GroupIndex, rest.Chord}, celery.Failure, value, r); err != nil {
+			if err := b.part(ctx, chordPart{rest.ID, rest.Group, rest.GroupIndex, rest.Chord}, celery.StateFailure, value, r); err != nil {
 				return err
 			}
 		}

@@ -190,13 +190,13 @@ type Document struct {
 
 // Ready tells whether the state is final.
 func (d *Document) Ready() bool {
-	return d.State == celery.Success || d.State == celery.Failure || d.State == celery.Revoked
+	return d.State == celery.StateSuccess || d.State == celery.StateFailure || d.State == celery.StateRevoked
 }
 
 // TaskError is the failure of a task that somebody waits for.
 type TaskError struct {
 	ID        string
-	State     celery.State // Failure or Revoked
+	State     celery.State // StateFailure or StateRevoked
 	Exception celery.Exception
 	Traceback string
 }

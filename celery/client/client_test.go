@@ -227,7 +227,7 @@ func TestTasksOfATaskAreItsChildren(t *testing.T) {
 		t.Errorf("got %+v, %v", task, err)
 	}
 	d := celery.Documents{}
-	if doc := string(d.Of(request, celery.Success, pyjson.Raw("1"), "").Document); !strings.Contains(doc, `"children": [[["`+child.ID()+`", null], null]]`) {
+	if doc := string(d.Of(request, celery.StateSuccess, pyjson.Raw("1"), "").Document); !strings.Contains(doc, `"children": [[["`+child.ID()+`", null], null]]`) {
 		t.Errorf("got %s", doc)
 	}
 }

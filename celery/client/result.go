@@ -103,7 +103,7 @@ func parse(text []byte) (*Document, error) {
 }
 
 func (d *Document) failure() error {
-	if d.State == celery.Success {
+	if d.State == celery.StateSuccess {
 		return nil
 	}
 	e := &TaskError{ID: d.ID, State: d.State}

@@ -87,7 +87,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		return e.Recorder.Verdict(ctx, rec, job.Verdict)
 	}
 	if spec == nil {
-		return e.Recorder.Failed(ctx, rec, celery.NewException("celery.exceptions.NotRegistered", job.Task.Name), "")
+		return handler.Unknown(ctx, e.Recorder, rec)
 	}
 	argv, err := spec.argv(r)
 	if err != nil {
@@ -108,7 +108,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		return e.Recorder.Failed(ctx, rec, exc, exc.LastLine()+"\n")
 	}
 	if end.loss != nil {
-		return celery.Outcome{State: celery.Lost, Loss: end.loss, Runtime: rec.Runtime, MaxRSS: end.exit.MaxRSS}, fmt.Errorf("run %s: %w", spec.Task, ErrKilled)
+		return celery.Outcome{State: celery.StateLost, Loss: end.loss, Runtime: rec.Runtime, MaxRSS: end.exit.MaxRSS}, fmt.Errorf("run %s: %w", spec.Task, ErrKilled)
 	}
 	out, err := e.settle(ctx, rec, spec, end)
 	out.MaxRSS = end.exit.MaxRSS

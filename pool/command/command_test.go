@@ -28,17 +28,17 @@ func (r *recorder) Started(context.Context, *celery.Request) error { return nil 
 
 func (r *recorder) Done(_ context.Context, _ backend.Record, value pyjson.Raw) (celery.Outcome, error) {
 	r.said = "done " + string(value)
-	return celery.Outcome{State: celery.Success}, nil
+	return celery.Outcome{State: celery.StateSuccess}, nil
 }
 
 func (r *recorder) Failed(_ context.Context, _ backend.Record, exc celery.Exception, _ string) (celery.Outcome, error) {
 	r.said = "failed " + exc.Repr()
-	return celery.Outcome{State: celery.Failure}, nil
+	return celery.Outcome{State: celery.StateFailure}, nil
 }
 
 func (r *recorder) Retried(_ context.Context, _ backend.Record, exc *celery.Exception, after time.Duration, _ string) (celery.Outcome, error) {
 	r.said = "retried " + exc.Repr() + " after " + after.String()
-	return celery.Outcome{State: celery.Retry}, nil
+	return celery.Outcome{State: celery.StateRetry}, nil
 }
 
 func (r *recorder) Verdict(_ context.Context, _ backend.Record, v *celery.Verdict) (celery.Outcome, error) {
@@ -135,12 +135,12 @@ func TestLimitsAndKills(t *testing.T) {
 		want       string
 		cause      celery.LossCause
 	}{
-		"soft limit":         {waiting, 50 * time.Millisecond, 0, false, celery.Failure, "failed SoftTimeLimitExceeded()", ""},
-		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, 50 * time.Millisecond, 0, false, celery.Failure, "failed SoftTimeLimitExceeded()", ""},
-		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, 50 * time.Millisecond, 0, false, celery.Success, `done "saved\n"`, ""},
-		"hard limit":         {`trap '' TERM; ` + waiting, 50 * time.Millisecond, 100 * time.Millisecond, false, celery.Lost, "", celery.LossHardLimit},
-		"stopped":            {waiting, 0, 0, true, celery.Lost, "", celery.LossShutdown},
-		"killed":             {"kill -9 $$", 0, 0, false, celery.Lost, "", celery.LossSignal},
+		"soft limit":         {waiting, 50 * time.Millisecond, 0, false, celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
+		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, 50 * time.Millisecond, 0, false, celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
+		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, 50 * time.Millisecond, 0, false, celery.StateSuccess, `done "saved\n"`, ""},
+		"hard limit":         {`trap '' TERM; ` + waiting, 50 * time.Millisecond, 100 * time.Millisecond, false, celery.StateLost, "", celery.LossHardLimit},
+		"stopped":            {waiting, 0, 0, true, celery.StateLost, "", celery.LossShutdown},
+		"killed":             {"kill -9 $$", 0, 0, false, celery.StateLost, "", celery.LossSignal},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestLimitsAndKills(t *testing.T) {
 				}()
 			}
 			out, err := e.Execute(ctx, j)
-			if errors.Is(err, command.ErrKilled) != (c.state == celery.Lost) || out.State != c.state || r.said != c.want || out.Loss != nil && out.Loss.Cause != c.cause {
+			if errors.Is(err, command.ErrKilled) != (c.state == celery.StateLost) || out.State != c.state || r.said != c.want || out.Loss != nil && out.Loss.Cause != c.cause {
 				t.Fatalf("got %+v %+v, %v, %q", out, out.Loss, err, r.said)
 			}
 			text, err := os.ReadFile(file)

@@ -135,7 +135,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		return e.Recorder.Verdict(ctx, rec, job.Verdict)
 	}
 	if h == nil {
-		return e.Recorder.Failed(ctx, rec, celery.NewException("celery.exceptions.NotRegistered", job.Task.Name), "")
+		return Unknown(ctx, e.Recorder, rec)
 	}
 	if h.Options.TrackStarted && !rec.Ignore {
 		if err := e.Recorder.Started(ctx, r); err != nil {
@@ -155,7 +155,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 func (e *executor) report(ctx context.Context, rec backend.Record, lost *celery.Loss) (celery.Outcome, error) {
 	overrun := fmt.Errorf("run %s: %w", rec.Request.Name, ErrOverrun)
 	if lost.Cause != celery.LossHardLimit {
-		return celery.Outcome{State: celery.Lost, Loss: lost, Runtime: rec.Runtime}, overrun
+		return celery.Outcome{State: celery.StateLost, Loss: lost, Runtime: rec.Runtime}, overrun
 	}
 	seconds := any(lost.Limit.Seconds())
 	if lost.Limit%time.Second == 0 {

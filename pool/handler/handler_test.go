@@ -34,7 +34,7 @@ func (r *recorder) Started(context.Context, *celery.Request) error {
 }
 
 func (r *recorder) Done(_ context.Context, _ backend.Record, value pyjson.Raw) (celery.Outcome, error) {
-	return r.say("done "+string(value), celery.Success)
+	return r.say("done "+string(value), celery.StateSuccess)
 }
 
 func (r *recorder) Failed(_ context.Context, _ backend.Record, exc celery.Exception, traceback string) (celery.Outcome, error) {
@@ -43,14 +43,14 @@ func (r *recorder) Failed(_ context.Context, _ backend.Record, exc celery.Except
 	} else {
 		traceback = ""
 	}
-	return r.say("failed "+exc.Repr()+traceback, celery.Failure)
+	return r.say("failed "+exc.Repr()+traceback, celery.StateFailure)
 }
 
 func (r *recorder) Retried(_ context.Context, rec backend.Record, exc *celery.Exception, after time.Duration, _ string) (celery.Outcome, error) {
 	if after < 0 {
 		after = rec.RetryDelay
 	}
-	return r.say("retried "+exc.Repr()+" after "+after.String(), celery.Retry)
+	return r.say("retried "+exc.Repr()+" after "+after.String(), celery.StateRetry)
 }
 
 func (r *recorder) Verdict(_ context.Context, _ backend.Record, v *celery.Verdict) (celery.Outcome, error) {
@@ -90,8 +90,8 @@ func TestEndsOfAHandler(t *testing.T) {
 	celery.Handle(mux, "t.ok", func(x int) int { return x }, celery.TrackStarted())
 	celery.Handle(mux, "t.fails", func() error { return errors.New("no") })
 	celery.Handle(mux, "t.panics", func() { panic("oh") })
-	celery.Handle(mux, "t.retries", func() error { return celery.RetryAfter(errors.New("later"), time.Second) })
-	celery.Handle(mux, "t.default", func() error { return celery.RetryAfter(errors.New("later"), -1) }, celery.RetryDelay(time.Minute))
+	celery.Handle(mux, "t.retries", func() error { return celery.Retry(errors.New("later"), time.Second) })
+	celery.Handle(mux, "t.default", func() error { return celery.Retry(errors.New("later"), -1) }, celery.RetryDelay(time.Minute))
 	celery.Handle(mux, "t.ignores", func() error { return celery.Ignore() })
 	celery.Handle(mux, "t.rejects", func() error { return celery.Reject(true) })
 	celery.Handle(mux, "t.soft", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
@@ -99,7 +99,7 @@ func TestEndsOfAHandler(t *testing.T) {
 		<-ctx.Done()
 		return errors.Is(context.Cause(ctx), celery.ErrSoftLimit), nil
 	})
-	revoked := &celery.Verdict{State: celery.Revoked, Type: "TaskRevokedError"}
+	revoked := &celery.Verdict{State: celery.StateRevoked, Type: "TaskRevokedError"}
 	cases := map[string]struct {
 		task    string
 		args    []any
@@ -108,18 +108,18 @@ func TestEndsOfAHandler(t *testing.T) {
 		want    string
 		state   celery.State
 	}{
-		"success":          {"t.ok", []any{3}, 0, nil, "started, done 3", celery.Success},
-		"arguments":        {"t.ok", []any{"x"}, 0, nil, `started, failed TypeError('ok() argument 1 must be int, not str')`, celery.Failure},
-		"failure":          {"t.fails", nil, 0, nil, "failed RuntimeError('no')", celery.Failure},
-		"panic":            {"t.panics", nil, 0, nil, "failed Panic('oh') with stack", celery.Failure},
-		"retry":            {"t.retries", nil, 0, nil, "retried RuntimeError('later') after 1s", celery.Retry},
-		"retry by default": {"t.default", nil, 0, nil, "retried RuntimeError('later') after 1m0s", celery.Retry},
-		"ignore":           {"t.ignores", nil, 0, nil, "", celery.Ignored},
-		"reject":           {"t.rejects", nil, 0, nil, "", celery.Rejected},
-		"soft limit":       {"t.soft", nil, time.Millisecond, nil, "failed SoftTimeLimitExceeded()", celery.Failure},
-		"soft limit used":  {"t.cleans", nil, time.Millisecond, nil, "done true", celery.Success},
-		"unknown":          {"t.other", nil, 0, nil, "failed NotRegistered('t.other')", celery.Failure},
-		"verdict":          {"t.ok", []any{1}, 0, revoked, "verdict TaskRevokedError", celery.Revoked},
+		"success":          {"t.ok", []any{3}, 0, nil, "started, done 3", celery.StateSuccess},
+		"arguments":        {"t.ok", []any{"x"}, 0, nil, `started, failed TypeError('ok() argument 1 must be int, not str')`, celery.StateFailure},
+		"failure":          {"t.fails", nil, 0, nil, "failed RuntimeError('no')", celery.StateFailure},
+		"panic":            {"t.panics", nil, 0, nil, "failed Panic('oh') with stack", celery.StateFailure},
+		"retry":            {"t.retries", nil, 0, nil, "retried RuntimeError('later') after 1s", celery.StateRetry},
+		"retry by default": {"t.default", nil, 0, nil, "retried RuntimeError('later') after 1m0s", celery.StateRetry},
+		"ignore":           {"t.ignores", nil, 0, nil, "", celery.StateIgnored},
+		"reject":           {"t.rejects", nil, 0, nil, "", celery.StateRejected},
+		"soft limit":       {"t.soft", nil, time.Millisecond, nil, "failed SoftTimeLimitExceeded()", celery.StateFailure},
+		"soft limit used":  {"t.cleans", nil, time.Millisecond, nil, "done true", celery.StateSuccess},
+		"unknown":          {"t.other", nil, 0, nil, "failed NotRegistered('t.other')", celery.StateFailure},
+		"verdict":          {"t.ok", []any{1}, 0, revoked, "verdict TaskRevokedError", celery.StateRevoked},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestABodyThatCannotBeReadFailsTheTask(t *testing.T) {
 	task := &celery.Task{ID: "1", Name: "t.x", ContentType: "application/x-python-serialize",
 		Raw: []byte(`{"body": "gAJdcQAu", "content-type": "application/x-python-serialize", "content-encoding": "binary", "headers": {"task": "t.x", "id": "1"}, "properties": {"body_encoding": "base64"}}`)}
 	out, err := e.Execute(t.Context(), pool.Job{Task: task})
-	if err != nil || out.State != celery.Failure || len(r.said) != 1 || !strings.Contains(r.said[0], "pickle is not read here") {
+	if err != nil || out.State != celery.StateFailure || len(r.said) != 1 || !strings.Contains(r.said[0], "pickle is not read here") {
 		t.Errorf("got %+v, %v: %q", out, err, r.said)
 	}
 }
@@ -230,5 +230,5 @@ type mute struct{ recorder }
 
 func (*mute) Done(_ context.Context, rec backend.Record, value pyjson.Raw) (celery.Outcome, error) {
 	d := celery.Documents{}
-	return celery.Outcome{State: celery.Success, Results: []celery.Result{d.Of(rec.Request, celery.Success, value, "")}}, nil
+	return celery.Outcome{State: celery.StateSuccess, Results: []celery.Result{d.Of(rec.Request, celery.StateSuccess, value, "")}}, nil
 }

@@ -35,7 +35,20 @@ func Unopened(ctx context.Context, recorder Recorder, job pool.Job, err error) (
 	if job.Verdict != nil {
 		return recorder.Verdict(ctx, rec, job.Verdict)
 	}
-	return recorder.Failed(ctx, rec, celery.NewException("kombu.exceptions.DecodeError", err.Error()), err.Error()+"\n")
+	class, refused := "kombu.exceptions.DecodeError", "undecodable"
+	if errors.Is(err, celery.ErrNotAccepted) {
+		class, refused = "kombu.exceptions.ContentDisallowed", "content_type_refused"
+	}
+	out, err := recorder.Failed(ctx, rec, celery.NewException(class, err.Error()), err.Error()+"\n")
+	out.Refused = refused
+	return out, err
+}
+
+// Unknown records the failure of a task that nobody here knows.
+func Unknown(ctx context.Context, recorder Recorder, rec backend.Record) (celery.Outcome, error) {
+	out, err := recorder.Failed(ctx, rec, celery.NewException("celery.exceptions.NotRegistered", rec.Request.Name), "")
+	out.Refused = "unknown_task"
+	return out, err
 }
 
 // record turns the end of a handler into an outcome.
@@ -47,9 +60,9 @@ func record(ctx context.Context, recorder Recorder, rec backend.Record, res resu
 	var retry *celery.RetryError
 	switch {
 	case celery.Ignores(res.err):
-		return celery.Outcome{State: celery.Ignored, Runtime: res.took}, nil
+		return celery.Outcome{State: celery.StateIgnored, Runtime: res.took}, nil
 	case errors.As(res.err, &reject):
-		return celery.Outcome{State: celery.Rejected, Requeue: reject.Requeue, Runtime: res.took, Exception: "Reject(requeue=" + fmt.Sprint(reject.Requeue) + ")"}, nil
+		return celery.Outcome{State: celery.StateRejected, Requeue: reject.Requeue, Runtime: res.took, Exception: "Reject(requeue=" + fmt.Sprint(reject.Requeue) + ")"}, nil
 	case errors.As(res.err, &retry):
 		if retry.Err == nil {
 			return recorder.Retried(ctx, rec, nil, retry.After, "")

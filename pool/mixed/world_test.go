@@ -132,10 +132,10 @@ func (w *world) slot(ctx context.Context, factory pool.Factory, slot int, queue 
 
 func (w *world) execute(ctx context.Context, executor pool.Executor, job pool.Job) (celery.Outcome, error) {
 	out, err := executor.Execute(ctx, job)
-	if out.State != celery.Lost {
+	if out.State != celery.StateLost {
 		return out, err
 	}
-	job.Verdict = &celery.Verdict{State: celery.Failure, Type: "WorkerLostError", Module: "billiard.exceptions", Args: []any{out.Loss.Detail}, CallBack: true}
+	job.Verdict = &celery.Verdict{State: celery.StateFailure, Type: "WorkerLostError", Module: "billiard.exceptions", Args: []any{out.Loss.Detail}, CallBack: true}
 	if out.Loss.Cause == celery.LossHardLimit {
 		job.Verdict.Type, job.Verdict.Args = "TimeLimitExceeded", []any{out.Loss.Limit.Seconds()}
 	}
@@ -165,7 +165,7 @@ func goTasks() *celery.Mux {
 	celery.Handle(mux, "c.fail", func(...any) error { return celery.Raise("ValueError", "boom", 42) })
 	celery.Handle(mux, "c.retry", func(ctx context.Context, times int) (string, error) {
 		if r := celery.RequestFrom(ctx); r.Retries < times {
-			return "", celery.RetryAfter(celery.Raise("KeyError", "not yet"), 0)
+			return "", celery.Retry(celery.Raise("KeyError", "not yet"), 0)
 		}
 		return "done", nil
 	}, celery.MaxRetries(2))

@@ -37,7 +37,7 @@ func TestOtherBackendsAreLeftToCelery(t *testing.T) {
 			app := start(t, Options{Interpreter: python, App: "whole", Dir: "testdata/apps", Env: append(os.Environ(), env), Store: test.store})
 			task := startClient(t, python, "testdata/apps", "whole", env).one(t, `add.delay(1, 2)`)
 			out, err := child1(t, app).Execute(context.Background(), jobOf(task))
-			if err != nil || out.State != celery.Success || len(out.Results) > 0 || !test.stored(task.ID) {
+			if err != nil || out.State != celery.StateSuccess || len(out.Results) > 0 || !test.stored(task.ID) {
 				t.Errorf("%+v %v", out, err)
 			}
 		})
@@ -80,7 +80,7 @@ func TestStoreErrorIsTheTasksFailure(t *testing.T) {
 	app := start(t, Options{Interpreter: python, App: "whole", Dir: "testdata/apps", Store: store})
 	task := startClient(t, python, "testdata/apps", "whole").one(t, `progress.delay()`)
 	out, err := child1(t, app).Execute(context.Background(), jobOf(task))
-	if err != nil || out.State != celery.Failure || !strings.Contains(out.Exception, "no room") {
+	if err != nil || out.State != celery.StateFailure || !strings.Contains(out.Exception, "no room") {
 		t.Errorf("%+v %v", out, err)
 	}
 }
@@ -125,7 +125,7 @@ func TestEarlySoftLimitCounts(t *testing.T) {
 	job := jobOf(client.one(t, `size.delay("x" * (40 << 20))`)) // longer to be read than the limit
 	job.Soft, job.Hard = time.Millisecond, time.Hour
 	out, err := executor.Execute(context.Background(), job)
-	if err != nil || out.State != celery.Failure || !strings.Contains(out.Exception, "SoftTimeLimitExceeded") || len(out.Results) != 1 {
+	if err != nil || out.State != celery.StateFailure || !strings.Contains(out.Exception, "SoftTimeLimitExceeded") || len(out.Results) != 1 {
 		t.Errorf("%s %s %v", out.State, out.Exception, err)
 	}
 }

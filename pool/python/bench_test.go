@@ -35,7 +35,7 @@ func BenchmarkNoop(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for range 300 {
-		if out, err := executor.Execute(ctx, job); err != nil || out.State != celery.Success || len(out.Results) != 1 {
+		if out, err := executor.Execute(ctx, job); err != nil || out.State != celery.StateSuccess || len(out.Results) != 1 {
 			b.Fatal(out, err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // states are the codes of py/child.py STATES.
-var states = [...]celery.State{1: celery.Success, 2: celery.Failure, 3: celery.Retry, 4: celery.Revoked,
-	5: celery.Ignored, 6: celery.Rejected}
+var states = [...]celery.State{1: celery.StateSuccess, 2: celery.StateFailure, 3: celery.StateRetry, 4: celery.StateRevoked,
+	5: celery.StateIgnored, 6: celery.StateRejected}
 
 const doneHead = 8 + 1 + 1 + 8 + 8 + 2 + 4
 

@@ -210,7 +210,7 @@ func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, err
 	if loss.Detail == "" {
 		loss.Detail = fmt.Sprintf("Worker exited prematurely: %s Job: %d.", exit, tag)
 	}
-	return celery.Outcome{State: celery.Lost, MaxRSS: loss.Memory, Loss: loss},
+	return celery.Outcome{State: celery.StateLost, MaxRSS: loss.Memory, Loss: loss},
 		fmt.Errorf("%w: %s", ErrGone, loss.Detail)
 }
 

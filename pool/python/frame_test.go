@@ -38,7 +38,7 @@ func TestDone(t *testing.T) {
 		0, 0, 0, 1, 0, 0, 0, 2, 'k', '{', '}'}
 	body = append(body, `{"exc":"E()"}`...)
 	tag, out, err := parseDone(body)
-	want := celery.Outcome{State: celery.Failure, Runtime: 5e8, MaxRSS: 1024, Exception: "E()",
+	want := celery.Outcome{State: celery.StateFailure, Runtime: 5e8, MaxRSS: 1024, Exception: "E()",
 		Results: []celery.Result{{Key: "k", Document: []byte("{}")}}}
 	if diff := cmp.Diff(want, out); tag != 9 || err != nil || diff != "" {
 		t.Error(tag, err, diff)

@@ -43,7 +43,7 @@ func TestLossSaysHowTheChildDied(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			executor := child1(t, app)
 			out, err := executor.Execute(context.Background(), jobOf(client.one(t, test.expression)))
-			if !errors.Is(err, ErrGone) || out.State != celery.Lost || out.Loss == nil {
+			if !errors.Is(err, ErrGone) || out.State != celery.StateLost || out.Loss == nil {
 				t.Fatalf("%+v %v", out, err)
 			}
 			if out.Loss.Cause != test.cause || !strings.HasPrefix(out.Loss.Detail, test.detail) || out.Loss.Memory == 0 {
@@ -63,18 +63,18 @@ func TestSoftLimitIsRaisedInTheTask(t *testing.T) {
 	job := jobOf(client.one(t, `soft.delay()`))
 	job.Soft, job.Hard = 50*time.Millisecond, time.Minute
 	out, err := executor.Execute(context.Background(), job)
-	if err != nil || out.State != celery.Success || !strings.Contains(string(out.Results[0].Document), `"soft"`) {
+	if err != nil || out.State != celery.StateSuccess || !strings.Contains(string(out.Results[0].Document), `"soft"`) {
 		t.Fatalf("caught: %+v %v", out, err)
 	}
 	job.Task = client.one(t, `soft_uncaught.delay()`)
 	out, err = executor.Execute(context.Background(), job)
-	if err != nil || out.State != celery.Failure || !strings.Contains(out.Exception, "SoftTimeLimitExceeded") {
+	if err != nil || out.State != celery.StateFailure || !strings.Contains(out.Exception, "SoftTimeLimitExceeded") {
 		t.Fatalf("uncaught: %+v %v", out, err)
 	}
 	job.Task = client.one(t, `add.delay(1, 2)`)
 	for range 50 { // a signal that comes late is not for the next task
 		executor.softLimit(0, job)
-		if out, err = executor.Execute(context.Background(), job); err != nil || out.State != celery.Success {
+		if out, err = executor.Execute(context.Background(), job); err != nil || out.State != celery.StateSuccess {
 			t.Fatalf("next: %+v %v", out, err)
 		}
 	}
@@ -90,7 +90,7 @@ func TestLateSoftLimitDoesNotHitTheNextTask(t *testing.T) {
 		if _, err := executor.Execute(context.Background(), job); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := executor.Execute(context.Background(), next); err != nil || out.State != celery.Success {
+		if out, err := executor.Execute(context.Background(), next); err != nil || out.State != celery.StateSuccess {
 			t.Fatalf("%d: %+v %v", i, out, err)
 		}
 	}
@@ -102,7 +102,7 @@ func TestHardLimitKillsTheChild(t *testing.T) {
 	job := jobOf(client.one(t, `soft_uncaught.delay()`))
 	job.Hard = 50 * time.Millisecond
 	out, err := executor.Execute(context.Background(), job)
-	if !errors.Is(err, ErrGone) || out.State != celery.Lost || out.Loss.Cause != celery.LossHardLimit || out.Loss.Limit != job.Hard {
+	if !errors.Is(err, ErrGone) || out.State != celery.StateLost || out.Loss.Cause != celery.LossHardLimit || out.Loss.Limit != job.Hard {
 		t.Fatalf("%+v %v", out.Loss, err)
 	}
 	if child.Alive(executor.PID()) {
@@ -132,7 +132,7 @@ func TestZygoteDeathLetsChildrenFinish(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		out, err := executor.Execute(context.Background(), jobOf(client.one(t, `soft_uncaught.delay(0.5)`)))
-		if err == nil && out.State != celery.Success {
+		if err == nil && out.State != celery.StateSuccess {
 			err = errors.New(string(out.State))
 		}
 		ended <- err
@@ -147,7 +147,7 @@ func TestZygoteDeathLetsChildrenFinish(t *testing.T) {
 	if app.PID() == zygote || app.PID() == 0 {
 		t.Error("no new zygote")
 	}
-	if out, err := other.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.Success {
+	if out, err := other.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.StateSuccess {
 		t.Fatalf("child of the new zygote: %+v %v", out, err)
 	}
 	out, err := executor.Execute(context.Background(), jobOf(client.one(t, `die.delay(9)`)))
@@ -182,7 +182,7 @@ func TestChildIgnoresTermAndInt(t *testing.T) {
 	if err := syscall.Kill(app.PID(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := executor.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.Success {
+	if out, err := executor.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.StateSuccess {
 		t.Fatalf("%+v %v", out, err)
 	}
 	child1(t, app)
@@ -191,7 +191,7 @@ func TestChildIgnoresTermAndInt(t *testing.T) {
 func TestSpawnedChildren(t *testing.T) {
 	app, client := whole(t, func(o *Options) { o.Mode = Spawn })
 	executor := child1(t, app)
-	if out, err := executor.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.Success {
+	if out, err := executor.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`))); err != nil || out.State != celery.StateSuccess {
 		t.Fatalf("%+v %v", out, err)
 	}
 	out, err := executor.Execute(context.Background(), jobOf(client.one(t, `die.delay(9)`)))
@@ -208,17 +208,17 @@ func TestVerdictsAreRecorded(t *testing.T) {
 		verdict    celery.Verdict
 		documents  []string
 	}{
-		"worker lost": {`chain(add.s(1, 2), add.s(3)).apply_async()`, celery.Verdict{State: celery.Failure, Type: "WorkerLostError",
+		"worker lost": {`chain(add.s(1, 2), add.s(3)).apply_async()`, celery.Verdict{State: celery.StateFailure, Type: "WorkerLostError",
 			Module: "billiard.exceptions", Args: []any{"Worker exited prematurely: signal 9 (SIGKILL) Job: 12."}, CallBack: true},
 			[]string{`"exc_message": ["Worker exited prematurely: signal 9 (SIGKILL) Job: 12."], "exc_module": "billiard.exceptions"`,
 				`"exc_type": "WorkerLostError"`}},
-		"hard limit": {`add.delay(1, 2)`, celery.Verdict{State: celery.Failure, Type: "TimeLimitExceeded",
+		"hard limit": {`add.delay(1, 2)`, celery.Verdict{State: celery.StateFailure, Type: "TimeLimitExceeded",
 			Module: "billiard.exceptions", Args: []any{30}, CallBack: true}, []string{`"exc_type": "TimeLimitExceeded", "exc_message": [30]`}},
-		"expired": {`add.delay(1, 2)`, celery.Verdict{State: celery.Revoked, Type: "TaskRevokedError",
+		"expired": {`add.delay(1, 2)`, celery.Verdict{State: celery.StateRevoked, Type: "TaskRevokedError",
 			Module: "celery.exceptions", Args: []any{"expired"}}, []string{`"status": "REVOKED"`}},
-		"unregistered": {`app.send_task("nobody.knows")`, celery.Verdict{State: celery.Failure, Type: "NotRegistered",
+		"unregistered": {`app.send_task("nobody.knows")`, celery.Verdict{State: celery.StateFailure, Type: "NotRegistered",
 			Module: "celery.exceptions", Args: []any{"nobody.knows"}}, []string{`"exc_type": "NotRegistered", "exc_message": ["nobody.knows"]`}},
-		"ignored result": {`ignored.delay()`, celery.Verdict{State: celery.Revoked, Args: []any{"revoked"}, Type: "TaskRevokedError"}, nil},
+		"ignored result": {`ignored.delay()`, celery.Verdict{State: celery.StateRevoked, Args: []any{"revoked"}, Type: "TaskRevokedError"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := jobOf(client.send(t, test.expression)[0].task)
@@ -261,7 +261,7 @@ func TestMessagesThatCannotBeRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := executor.Execute(context.Background(), jobOf(test.task))
-			if err != nil || out.State != celery.Failure || out.Refused != test.why || len(out.Results) != 1 {
+			if err != nil || out.State != celery.StateFailure || out.Refused != test.why || len(out.Results) != 1 {
 				t.Fatalf("%+v %v", out, err)
 			}
 		})

@@ -24,7 +24,7 @@ func TestChildrenShareTheMemoryOfTheApplication(t *testing.T) {
 		children = append(children, c)
 		wg.Go(func() {
 			for range 500 {
-				if out, err := c.Execute(context.Background(), job); err != nil || out.State != celery.Success {
+				if out, err := c.Execute(context.Background(), job); err != nil || out.State != celery.StateSuccess {
 					t.Error(out, err)
 					return
 				}

@@ -118,26 +118,26 @@ func TestZooOfTasks(t *testing.T) {
 		cause celery.LossCause
 		text  string // in exception, document or detail
 	}{
-		"prints_binary":     {"bad.delay()", celery.Success, "", "1"},
-		"starts_threads":    {"bad.delay()", celery.Success, "", `"result": 1`},
-		"os_exit":           {"bad.delay()", celery.Lost, celery.LossExited, "exitcode 7"},
-		"segfault":          {"bad.delay()", celery.Lost, celery.LossSignal, "SIGSEGV"},
-		"closes_channel":    {"bad.delay()", celery.Lost, "", ""},
-		"writes_garbage":    {"bad.delay()", celery.Lost, celery.LossProtocol, "frame too large"},
-		"answers_twice":     {"bad.delay()", celery.Lost, celery.LossProtocol, "tag 99999"},
-		"forks_processes":   {"bad.delay()", celery.Success, "", "[0, -15]"},
-		"floods":            {"bad.delay()", celery.Success, "", ""},
-		"huge":              {"bad.delay()", celery.Success, "", "xxx"},
-		"takes_huge":        {"bad.delay('x' * (50 << 20))", celery.Success, "", "52428800"},
-		"odd_exception":     {"bad.delay()", celery.Failure, "", ""},
-		"raises_base":       {"bad.delay()", celery.Failure, "", "of all"},
-		"changes_directory": {"bad.delay()", celery.Success, "", ""},
-		"leaks":             {"bad.delay()", celery.Success, "", "1"},
+		"prints_binary":     {"bad.delay()", celery.StateSuccess, "", "1"},
+		"starts_threads":    {"bad.delay()", celery.StateSuccess, "", `"result": 1`},
+		"os_exit":           {"bad.delay()", celery.StateLost, celery.LossExited, "exitcode 7"},
+		"segfault":          {"bad.delay()", celery.StateLost, celery.LossSignal, "SIGSEGV"},
+		"closes_channel":    {"bad.delay()", celery.StateLost, "", ""},
+		"writes_garbage":    {"bad.delay()", celery.StateLost, celery.LossProtocol, "frame too large"},
+		"answers_twice":     {"bad.delay()", celery.StateLost, celery.LossProtocol, "tag 99999"},
+		"forks_processes":   {"bad.delay()", celery.StateSuccess, "", "[0, -15]"},
+		"floods":            {"bad.delay()", celery.StateSuccess, "", ""},
+		"huge":              {"bad.delay()", celery.StateSuccess, "", "xxx"},
+		"takes_huge":        {"bad.delay('x' * (50 << 20))", celery.StateSuccess, "", "52428800"},
+		"odd_exception":     {"bad.delay()", celery.StateFailure, "", ""},
+		"raises_base":       {"bad.delay()", celery.StateFailure, "", "of all"},
+		"changes_directory": {"bad.delay()", celery.StateSuccess, "", ""},
+		"leaks":             {"bad.delay()", celery.StateSuccess, "", "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			z := startZoo(t, name, test.call)
 			out, err := z.child.Execute(context.Background(), z.job)
-			if out.State != test.state || (err != nil) != (test.state == celery.Lost) {
+			if out.State != test.state || (err != nil) != (test.state == celery.StateLost) {
 				t.Fatalf("%s %+v %v", out.State, out.Loss, err)
 			}
 			text := out.Exception
@@ -154,7 +154,7 @@ func TestZooOfTasks(t *testing.T) {
 				t.Errorf("no %q in %.300s", test.text, text)
 			}
 			again := z.child
-			if out.State == celery.Lost {
+			if out.State == celery.StateLost {
 				again = child1(t, z.app)
 			}
 			if out, err := again.Execute(context.Background(), z.job); out.State != test.state {
@@ -175,7 +175,7 @@ func TestZooLoopInCEndsAtTheHardLimit(t *testing.T) {
 	z := startZoo(t, "loops_in_c", "bad.delay()")
 	z.job.Soft, z.job.Hard = 20*time.Millisecond, 200*time.Millisecond
 	out, _ := z.child.Execute(context.Background(), z.job)
-	if out.State != celery.Lost || out.Loss.Cause != celery.LossHardLimit {
+	if out.State != celery.StateLost || out.Loss.Cause != celery.LossHardLimit {
 		t.Errorf("%+v", out)
 	}
 }
@@ -184,7 +184,7 @@ func TestZooHardKillLeavesNoGrandchildren(t *testing.T) {
 	z := startZoo(t, "grandchildren", "bad.delay()")
 	z.job.Hard = 500 * time.Millisecond
 	out, _ := z.child.Execute(context.Background(), z.job)
-	if out.State != celery.Lost {
+	if out.State != celery.StateLost {
 		t.Fatalf("%+v", out)
 	}
 	line := z.lines.find("pids ")

@@ -1,0 +1,214 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/backend"
+	"github.com/agensium/agensium/celery/client"
+	"github.com/agensium/agensium/celery/redisconn"
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/command"
+	"github.com/agensium/agensium/pool/handler"
+	"github.com/agensium/agensium/pool/mixed"
+	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/config"
+)
+
+// goTasks runs the tasks that need no Python: handlers of the program's own and commands of the configuration. What becomes
+// of them is recorded here. Its connections are opened when a task needs one: a chord, a chain, a retry, STARTED.
+type goTasks struct {
+	routes  []mixed.Route
+	clients []*redis.Client
+}
+
+// withoutPython tells whether there are tasks to run and no application to import.
+func (s *Supervisor) withoutPython() bool {
+	c := s.o.Loaded.Config
+	return c.Python.App == "" && (s.o.Handlers != nil || len(c.Commands) > 0)
+}
+
+// recordsInGo tells whether results are stored by this process for tasks of its own, or there is nobody else who could.
+func (s *Supervisor) recordsInGo(c *config.Config) bool {
+	return c.Results.URL != "" && (s.o.Handlers != nil || len(c.Commands) > 0 || c.Python.App == "")
+}
+
+// executors returns what fills the slots: the application, or that and what runs in Go, by the name of the task.
+func (s *Supervisor) executors(now *settings, target, results *redisconn.Target) (pool.Factory, error) {
+	c := now.Config
+	if s.o.Handlers == nil && len(c.Commands) == 0 {
+		return s.app, nil
+	}
+	if s.app != nil && now.info.Settings.ResultBackend != "" && !s.recordsInGo(c) {
+		s.log.Warn("results of Go handlers and commands are not stored", "reason", "results.url is not set")
+	}
+	s.goTasks = &goTasks{}
+	recorder, err := s.recorder(now, target, results)
+	if err != nil {
+		return nil, err
+	}
+	accept := now.info.Settings.AcceptContent
+	if s.o.Handlers != nil {
+		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("handler")})
+		if err != nil {
+			return nil, err
+		}
+		s.goTasks.add("go", handlers, func(task string) bool { return s.o.Handlers.Lookup(task) != nil })
+	}
+	if len(c.Commands) > 0 {
+		commands, err := command.New(command.Options{Commands: specs(now), Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("command")})
+		if err != nil {
+			return nil, &SetupError{Err: err, Hint: "see [[command]] in the configuration"}
+		}
+		s.goTasks.add("command", commands, func(task string) bool { return commands.Lookup(task) != nil })
+	}
+	if s.app == nil {
+		if len(s.goTasks.routes) == 1 {
+			return s.goTasks.routes[0].Factory, nil
+		}
+		return &mixed.Factory{Routes: s.goTasks.routes}, nil
+	}
+	return &mixed.Factory{Routes: s.goTasks.routes, Default: s.app}, nil
+}
+
+func (g *goTasks) add(name string, f pool.Factory, knows func(string) bool) {
+	g.routes = append(g.routes, mixed.Route{Name: name, Knows: knows, Factory: f})
+}
+
+func (g *goTasks) client(t *redisconn.Target, name string) *redis.Client {
+	c := t.Client(redisconn.ClientOptions{Name: name, PoolSize: 4})
+	g.clients = append(g.clients, c)
+	return c
+}
+
+func (g *goTasks) close() error {
+	if g == nil {
+		return nil
+	}
+	var errs []error
+	for _, c := range g.clients {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// recorder stores as the application's own backend would, and sends as its own producer would.
+func (s *Supervisor) recorder(now *settings, target, results *redisconn.Target) (*backend.Backend, error) {
+	c, info := now.Config, now.info
+	messages := s.goTasks.client(target, "tasks")
+	stored := messages
+	if !results.Same(target) {
+		stored = s.goTasks.client(results, "tasks-results")
+	}
+	ordered, said := info.Conf["result_chord_ordered"].(bool)
+	extended, _ := info.Conf["result_extended"].(bool)
+	anyway, _ := info.Conf["task_store_errors_even_if_ignored"].(bool)
+	return backend.New(backend.Options{
+		Results: stored, Sender: senderOf(info), Discard: !s.recordsInGo(c), ErrorsAnyway: anyway, Expires: c.Results.Expires,
+		Publisher:      client.NewProducer(messages, producerOptions(c)),
+		Documents:      celery.Documents{KeyPrefix: resultPrefix(info), Extended: extended, Zone: zoneOf(info)},
+		ChordUnordered: said && !ordered, Log: s.log.Named("backend"),
+	})
+}
+
+// zoneOf is the zone in which the application writes times; nil is UTC.
+func zoneOf(info python.Info) *time.Location {
+	if info.Settings.EnableUTC || info.Settings.Timezone == "" {
+		return nil
+	}
+	zone, err := time.LoadLocation(info.Settings.Timezone)
+	if err != nil {
+		return nil
+	}
+	return zone
+}
+
+// goOptions adds the options of tasks that need no Python. Where the application has a task of the same name, this one runs.
+func (s *Supervisor) goOptions(now *settings) {
+	c := now.Config
+	if s.o.Handlers != nil {
+		for _, name := range s.o.Handlers.Names() {
+			o := s.o.Handlers.Lookup(name).Options
+			o.AcksLate = o.AcksLate || c.Tasks.AcksLate
+			o.AcksOnFailureOrTimeout = c.Tasks.AcksOnFailureOrTimeout
+			o.RejectOnWorkerLost = o.RejectOnWorkerLost || c.Tasks.RejectOnWorkerLost
+			o.SendEvents = true
+			now.tasks[name] = override(c.Tasks, name, o)
+		}
+	}
+	for _, cmd := range c.Commands {
+		now.tasks[cmd.Task] = override(c.Tasks, cmd.Task, commandOptions(c.Tasks, cmd))
+	}
+}
+
+func commandOptions(t config.Tasks, c config.Command) celery.TaskOptions {
+	o := celery.TaskOptions{
+		AcksLate: t.AcksLate, AcksOnFailureOrTimeout: t.AcksOnFailureOrTimeout, RejectOnWorkerLost: t.RejectOnWorkerLost,
+		IgnoreResult: c.IgnoreResult, SendEvents: true,
+	}
+	put(&o.AcksLate, c.AcksLate)
+	put(&o.TimeLimit, c.TimeLimit)
+	put(&o.SoftTimeLimit, c.SoftTimeLimit)
+	if c.RateLimit != nil {
+		o.RateLimit = c.RateLimit.Limit
+	}
+	return o
+}
+
+// specs are the commands of the configuration.
+func specs(now *settings) []command.Spec {
+	all := make([]command.Spec, 0, len(now.Config.Commands))
+	for _, c := range now.Config.Commands {
+		all = append(all, command.Spec{
+			Task: c.Task, Run: c.Run, Input: c.Input, Result: c.Result, Directory: c.Directory, Environment: c.Environment,
+			MaxOutput: int64(c.MaxOutput), RetryOn: c.RetryOn, RetryAfter: c.RetryAfter, MaxRetries: c.MaxRetries, Options: now.tasks[c.Task],
+		})
+	}
+	return all
+}
+
+// served says in words what runs besides the application.
+func (s *Supervisor) served(c *config.Config) string {
+	var all []string
+	if s.o.Handlers != nil {
+		all = append(all, fmt.Sprintf("handlers: %d", len(s.o.Handlers.Names())))
+	}
+	if n := len(c.Commands); n > 0 {
+		all = append(all, fmt.Sprintf("commands: %d", n))
+	}
+	return strings.Join(all, ", ")
+}
+
+// applicationReady and applicationStops tell the application what Celery's worker tells it.
+func (s *Supervisor) applicationReady() {
+	if s.app != nil {
+		s.app.Ready()
+	}
+}
+
+func (s *Supervisor) applicationStops() {
+	if s.app != nil {
+		s.app.ShuttingDown(s.stopping.how())
+	}
+}
+
+// closeApplication ends the application and the connections of what runs in Go.
+func (s *Supervisor) closeApplication() {
+	if err := s.goTasks.close(); err != nil {
+		s.log.Warn("close connections of Go tasks", "error", err)
+	}
+	if s.app == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.app.Close(ctx); err != nil {
+		s.log.Warn("close application", "error", err)
+	}
+}
