@@ -78,7 +78,7 @@ func (s *slot) run() {
 	var carried *carried
 	for {
 		s.to(Starting)
-		if !s.start() {
+		if !s.start(carried) {
 			s.abandon(carried)
 			s.to(Leaving)
 			break
@@ -117,16 +117,21 @@ func (s *slot) abandon(c *carried) {
 	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.StateLost, Loss: loss}})
 }
 
-// start gets an executor, for as long as it takes. It returns false if the slot is to leave.
-func (s *slot) start() bool {
+// start gets an executor, for as long as it takes. It returns false if the slot is to leave: not before a verdict is recorded,
+// unless the pool is told to end at once.
+func (s *slot) start(c *carried) bool {
+	needed := s.ctx
+	if c != nil && c.job.Verdict != nil {
+		needed = s.pool.work
+	}
 	for {
-		if s.ctx.Err() != nil {
-			s.leaving = reasonOf(s.ctx)
+		if needed.Err() != nil {
+			s.leaving = reasonOf(needed)
 			return false
 		}
 		factory, generation := s.pool.currentFactory()
 		begun := time.Now()
-		executor, err := factory.Start(s.ctx, s.id)
+		executor, err := factory.Start(needed, s.id)
 		if err == nil {
 			s.executor, s.generation, s.born, s.full = executor, generation, time.Now(), false
 			s.tasks.Store(0)
@@ -144,14 +149,14 @@ func (s *slot) start() bool {
 			s.log.Debug("executor started", "pid", s.pid.Load(), "took", time.Since(begun).Round(time.Microsecond))
 			return true
 		}
-		if s.ctx.Err() != nil {
+		if needed.Err() != nil {
 			continue
 		}
 		delay, words := s.restarts.failed(jitter())
 		s.log.Error("start executor", "error", err, "next", words)
 		select {
 		case <-time.After(delay):
-		case <-s.ctx.Done():
+		case <-needed.Done():
 		}
 	}
 }
