@@ -196,6 +196,7 @@ def describe(app, seconds):
     import billiard
     import celery
     import kombu
+    from celery.app.defaults import DEFAULTS
     conf = app.conf
     transport = conf.broker_transport_options or {}
     backend_transport = conf.get('result_backend_transport_options') or {}
@@ -234,10 +235,18 @@ def describe(app, seconds):
             'timezone': str(app.timezone), 'enable_utc': bool(conf.enable_utc),
             'accept_content': sorted(conf.accept_content or ()),
         },
-        'changed': sorted({str(key).lower() for key in conf.without_defaults()}),
-        'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if key.islower()},
+        'changed': changed(conf),
+        'conf': {name: plain(conf.get(name)) for name in sorted(DEFAULTS)},
         'tasks': {name: task_options(task) for name, task in app.tasks.items()},
     }
+
+
+def changed(conf):
+    """The settings that somebody gave, by their names of today, however they are spelled: with a namespace, or as before Celery 4."""
+    from celery.app.defaults import DEFAULTS
+    from celery.app.utils import Settings
+    given, absent = Settings({}, conf.maps[:-1], conf._keys, conf.prefix), object()
+    return sorted(name for name in DEFAULTS if given.get(name, absent) is not absent)
 
 
 def prefix(backend):
