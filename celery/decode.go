@@ -31,8 +31,8 @@ func (e *DecodeError) Error() string { return "decode message: " + e.Detail }
 
 // headers is where the headers of protocol 2, or the body's members of protocol 1, lie (protocol notes A.2, A.4).
 type headers struct {
-	task, id, shadow, eta, expires, group, groupIndex, retries, timelimit, rootID, parentID  span
-	argsrepr, kwargsrepr, origin, ignoreResult, stamps, compression, redelivered, deliveries span
+	task, id, shadow, eta, expires, group, groupIndex, retries, timelimit, rootID, parentID          span
+	argsrepr, kwargsrepr, origin, ignoreResult, stamps, compression, redelivered, deliveries, parked span
 }
 
 func (h *headers) member(key []byte) (*span, noter) {
@@ -75,6 +75,8 @@ func (h *headers) member(key []byte) (*span, noter) {
 		return &h.redelivered, nil
 	case HeaderDeliveries:
 		return &h.deliveries, nil
+	case HeaderParked:
+		return &h.parked, nil
 	}
 	return nil, nil
 }
@@ -116,6 +118,7 @@ func Decode(raw []byte, loc *time.Location) (*Task, error) {
 		Compression:     r.string(l.headers.compression),
 		Redelivered:     isTrue(raw, l.headers.redelivered) || isTrue(raw, l.properties.info.redelivered),
 		Deliveries:      r.count(l.headers.deliveries),
+		Parked:          r.string(l.headers.parked),
 		Raw:             raw,
 	}
 	t.readProperties(raw, l)

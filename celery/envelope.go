@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/agensium/agensium/celery/pyjson"
 )
 
 // layout is where the parts of a message lie that we look at (protocol notes A.1).
@@ -115,6 +117,19 @@ func Redelivered(raw []byte, count int) ([]byte, error) {
 	} else {
 		edit.set(root, "properties", l.propsAt, []member{{"delivery_info", object(info), span{}}})
 	}
+	return edit.apply(), nil
+}
+
+// ParkedFor returns the message with its header [HeaderParked] set. All other bytes stay as they are. The error is a
+// [*DecodeError], for a message that is not a JSON object.
+func ParkedFor(raw []byte, why string) ([]byte, error) {
+	l, err := survey(raw)
+	if err != nil {
+		return nil, err
+	}
+	edit := editor{text: raw}
+	root := span{bytes.IndexByte(raw, '{'), bytes.LastIndexByte(raw, '}') + 1}
+	edit.set(root, "headers", l.headersAt, []member{{HeaderParked, string(pyjson.AppendString(nil, why)), l.headers.parked}})
 	return edit.apply(), nil
 }
 

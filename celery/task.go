@@ -6,6 +6,10 @@ import "time"
 // put-back and a retry do not count.
 const HeaderDeliveries = "x-delivery-count"
 
+// HeaderParked says why the message was parked last, by whoever parked it. It saves a task that waited for its turn from
+// waiting again.
+const HeaderParked = "x-agensium-parked"
+
 // Task is a decoded message. Absent fields are zero. The body stays encoded: only the executor opens it.
 type Task struct {
 	ID            string
@@ -38,8 +42,9 @@ type Task struct {
 	ReplyTo       string
 	CorrelationID string
 	DeliveryTag   string
-	Redelivered   bool // headers.redelivered or delivery_info.redelivered
-	Deliveries    int  // HeaderDeliveries
+	Redelivered   bool   // headers.redelivered or delivery_info.redelivered
+	Deliveries    int    // HeaderDeliveries
+	Parked        string // HeaderParked; empty if absent
 
 	Raw []byte // the message, untouched
 }

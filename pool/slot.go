@@ -30,13 +30,13 @@ type slot struct {
 	state   atomic.Uint32           // written by run, read by snapshots
 	since   atomic.Int64            // unix nanoseconds of the last change of state
 	pid     atomic.Int64            // of the executor; 0 if it is no process
+	tasks   atomic.Int64            // that the executor ran
 	running atomic.Pointer[Running] // the job, while busy
 	turn    atomic.Pointer[turn]    // the executor's; others may end it
 
 	executor   Executor
 	generation uint64    // of the factory that the executor came from
 	born       time.Time // of the executor
-	tasks      int       // that the executor ran
 	full       bool      // the executor holds more memory than it may
 	restarts   restarts
 	leaving    Reason // set when the slot is to end after this executor
@@ -78,7 +78,7 @@ func (s *slot) run() {
 	var carried *carried
 	for {
 		s.to(Starting)
-		if !s.start() {
+		if !s.start(carried) {
 			s.abandon(carried)
 			s.to(Leaving)
 			break
@@ -117,18 +117,26 @@ func (s *slot) abandon(c *carried) {
 	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.StateLost, Loss: loss}})
 }
 
-// start gets an executor, for as long as it takes. It returns false if the slot is to leave.
-func (s *slot) start() bool {
+// start gets an executor, for as long as it takes. It returns false if the slot is to leave; before it leaves it tries once to get one
+// that records the verdict which the last job still needs.
+func (s *slot) start(c *carried) bool {
+	starting, last := s.ctx, false
 	for {
 		if s.ctx.Err() != nil {
-			s.leaving = reasonOf(s.ctx)
-			return false
+			if last || c == nil || c.job.Verdict == nil {
+				s.leaving = reasonOf(s.ctx)
+				return false
+			}
+			bounded, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.pool.grace)
+			defer cancel()
+			starting, last = bounded, true
 		}
 		factory, generation := s.pool.currentFactory()
 		begun := time.Now()
-		executor, err := factory.Start(s.ctx, s.id)
+		executor, err := factory.Start(starting, s.id)
 		if err == nil {
-			s.executor, s.generation, s.born, s.tasks, s.full = executor, generation, time.Now(), 0, false
+			s.executor, s.generation, s.born, s.full = executor, generation, time.Now(), false
+			s.tasks.Store(0)
 			ctx, end := context.WithCancelCause(s.ctx)
 			s.turn.Store(&turn{ctx, end})
 			if p, ok := executor.(Process); ok {
@@ -178,7 +186,7 @@ func (s *slot) serve(c *carried) (Reason, *carried) {
 		if err != nil {
 			return s.lost(c, outcome, err)
 		}
-		s.tasks++
+		s.tasks.Add(1)
 		done = &Finished{Job: c.job, Outcome: outcome, Loss: c.loss}
 		c = nil
 	}
@@ -197,7 +205,7 @@ func (s *slot) due() Reason {
 	switch {
 	case s.full:
 		return ReasonMaxMemory
-	case limits.MaxTasks > 0 && s.tasks >= limits.MaxTasks:
+	case limits.MaxTasks > 0 && int(s.tasks.Load()) >= limits.MaxTasks:
 		return ReasonMaxTasks
 	case limits.MaxAge > 0 && time.Since(s.born) >= limits.MaxAge:
 		return ReasonMaxAge
@@ -222,7 +230,11 @@ func (s *slot) ending(err error) Reason {
 }
 
 func (s *slot) execute(job Job) (celery.Outcome, error) {
-	ctx, cancel := context.WithCancelCause(s.pool.work)
+	work := s.pool.work
+	if job.Verdict != nil {
+		work = context.WithoutCancel(work) // what is decided is recorded, whatever ends
+	}
+	ctx, cancel := context.WithCancelCause(work)
 	defer cancel(nil)
 	s.running.Store(&Running{Job: job, Slot: s.id, PID: int(s.pid.Load()), Started: time.Now(), cancel: cancel})
 	s.to(Busy)
@@ -280,7 +292,7 @@ func (s *slot) close(reason Reason) {
 		s.log.Warn("close executor", "pid", s.pid.Load(), "reason", reason, "error", err)
 	}
 	s.pool.hooks.closed(s.id, reason)
-	s.log.Debug("executor closed", "pid", s.pid.Load(), "reason", reason, "tasks", s.tasks)
+	s.log.Debug("executor closed", "pid", s.pid.Load(), "reason", reason, "tasks", s.tasks.Load())
 	s.turn.Load().end(errGone)
 	s.executor = nil
 	s.pid.Store(0)

@@ -32,6 +32,7 @@ type scaler struct {
 
 	mu        sync.Mutex // guards what follows
 	temporary autoscale.Temporary
+	asked     *askedBounds // of --autoscale, by remote control; nil: as the settings say
 	last      autoscale.Decision
 	startTime time.Duration
 	cpu       map[int]cpuSeen
@@ -119,6 +120,9 @@ func (c *scaler) policy() autoscale.Policy {
 	}
 	c.mu.Lock()
 	p.Temporary = c.temporary
+	if c.asked != nil {
+		p.Max, p.Min = c.asked.most, c.asked.least
+	}
 	c.mu.Unlock()
 	return p
 }

@@ -74,9 +74,8 @@ func (n *settings) known(name string) (celery.TaskOptions, bool) {
 	return o, ok
 }
 
-// limits returns a task's time limits: the message's, else the task's, else those of the node (protocol notes D.7).
-func (n *settings) limits(t *celery.Task) (soft, hard time.Duration) {
-	o, _ := n.known(t.Name)
+// limits returns a task's time limits: the message's, else those of its options, else those of the node (protocol notes D.7).
+func (n *settings) limits(t *celery.Task, o celery.TaskOptions) (soft, hard time.Duration) {
 	soft = first(t.SoftTimeLimit, o.SoftTimeLimit, n.Config.Tasks.SoftTimeLimit)
 	hard = first(t.TimeLimit, o.TimeLimit, n.Config.Tasks.TimeLimit)
 	return soft, hard
@@ -184,6 +183,20 @@ func (s *Supervisor) targets(now *settings) (messages, results *redisconn.Target
 		return nil, nil, fmt.Errorf("results: %w", err)
 	}
 	return messages, results, nil
+}
+
+// checkURLs reads the URLs that the application is about to get, so that a bad one is named before Celery stumbles over it.
+func checkURLs(set map[string]any) error {
+	for _, name := range []string{"broker_url", "result_backend"} {
+		url := text(set[name])
+		if !strings.HasPrefix(url, "redis://") && !strings.HasPrefix(url, "rediss://") {
+			continue // others depend on settings of the application, or are Celery's to read
+		}
+		if _, err := redisconn.Parse(url, nil); err != nil {
+			return &SetupError{Err: fmt.Errorf("%s: %w", name, err), Hint: hintURLs}
+		}
+	}
+	return nil
 }
 
 func withSSL(transport map[string]any, ssl any) map[string]any {

@@ -23,9 +23,10 @@ type queues interface {
 // supervisor; its methods are called by the slots' goroutines.
 type source struct {
 	queues queues
-	gate   func() gate                                   // the settings of now
-	limits func(*celery.Task) (soft, hard time.Duration) // of a task, after message, task and configuration
-	repr   func() bool                                   // the repr of return values is wanted
+	gate   func() gate                                                                   // the settings of now
+	limits func(*celery.Task) (soft, hard time.Duration)                                 // of a task, after message, task and configuration
+	turn   func(context.Context, *celery.Task, time.Time) (turn time.Time, limit string) // of a task under a rate limit
+	repr   func() bool                                                                   // the repr of return values is wanted
 	lines  *taskLines
 	watch  observer
 	log    hclog.Logger
@@ -43,6 +44,7 @@ type holding struct {
 // observer hears of each step of a task. Events, metrics and the scaling decision stand behind it.
 type observer interface {
 	received(t *celery.Task, d *celery.Delivery)
+	parked(t *celery.Task)
 	started(t *celery.Task)
 	finished(f *pool.Finished, s *broker.Settlement)
 }
@@ -62,7 +64,7 @@ func (s *source) Next(ctx context.Context, slot int, done *pool.Finished) (pool.
 			return pool.Job{}, err
 		}
 		var job pool.Job
-		if job, settled = s.open(d); settled == nil {
+		if job, settled = s.open(ctx, d); settled == nil {
 			s.hold(job)
 			return job, nil
 		}
@@ -87,7 +89,7 @@ func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
 }
 
 // open makes a job of a delivery, or says how it ends without one.
-func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
+func (s *source) open(ctx context.Context, d *celery.Delivery) (pool.Job, *broker.Finished) {
 	now := time.Now()
 	task, err := celery.Decode(d.Raw, time.UTC) // a naive time is UTC, whatever the application's timezone
 	if err != nil {
@@ -96,8 +98,12 @@ func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
 	}
 	a := s.gate().admit(task, now)
 	if a.park {
-		s.lines.parked(task)
-		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Park, Until: task.ETA}}
+		return pool.Job{}, s.park(d, task, task.ETA, parkedForETA)
+	}
+	if a.verdict == nil {
+		if turn, limit := s.turn(ctx, task, now); turn.After(now) {
+			return pool.Job{}, s.park(d, task, turn, limit)
+		}
 	}
 	job := pool.Job{Task: task, Delivery: d, Verdict: a.verdict, Repr: s.repr()}
 	s.lines.received(task)
@@ -107,6 +113,18 @@ func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
 		s.watch.started(task)
 	}
 	return job, nil
+}
+
+// park lets a task wait in Redis. The message says what for, so that a task that had to wait for its turn begins when it is
+// there, and nobody is told twice that the task came.
+func (s *source) park(d *celery.Delivery, t *celery.Task, until time.Time, why string) *broker.Finished {
+	s.lines.parked(t, until, why)
+	s.watch.parked(t)
+	settlement := broker.Settlement{Action: broker.Park, Until: until}
+	if message, err := celery.ParkedFor(d.Raw, parkedFor(t, why)); err == nil {
+		settlement.Message = message
+	}
+	return &broker.Finished{Delivery: d, Settlement: settlement}
 }
 
 // finish decides how a finished job's delivery ends; nil if a drain has put it back already and the outcome is dropped.
@@ -137,13 +155,13 @@ func (s *source) release(d *celery.Delivery) (putBack bool) {
 	return h != nil && h.putBack
 }
 
-// takeBack marks every delivery in progress as put back and returns those that were not before.
-func (s *source) takeBack() []*celery.Delivery {
+// takeBack marks those deliveries in progress as put back that are chosen and were not before, and returns them.
+func (s *source) takeBack(choose func(*celery.Task) bool) []*celery.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*celery.Delivery
 	for d, h := range s.held {
-		if !h.putBack {
+		if !h.putBack && choose(h.task) {
 			h.putBack = true
 			all = append(all, d)
 		}
@@ -151,16 +169,10 @@ func (s *source) takeBack() []*celery.Delivery {
 	return all
 }
 
-// early tells whether the task of a delivery in progress is acknowledged early.
-func (s *source) early(d *celery.Delivery) bool {
-	s.mu.Lock()
-	h := s.held[d]
-	s.mu.Unlock()
-	if h == nil {
-		return false
-	}
-	o, _ := s.gate().known(h.task.Name)
-	return !o.AcksLate
+// late tells whether a task is acknowledged when it has ended.
+func (s *source) late(t *celery.Task) bool {
+	o, _ := s.gate().known(t.Name)
+	return o.AcksLate
 }
 
 func undecodable(d *celery.Delivery, err error) *broker.DeadLetter {
@@ -180,14 +192,22 @@ func newSource(s *Supervisor) *source {
 			g := gate{known: now.known, rules: rules{maxDeliveries: now.Config.Tasks.MaxDeliveries}}
 			if s.control != nil {
 				g.revoked = func(t *celery.Task) bool {
+					s.awaitRevoked()
 					_, revoked := s.control.Revoked.Task(t)
 					return revoked
 				}
 			}
 			return g
 		},
-		limits: func(t *celery.Task) (soft, hard time.Duration) { return s.current.Load().limits(t) },
-		repr:   func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
+		limits: s.limits,
+		turn: func(ctx context.Context, t *celery.Task, now time.Time) (time.Time, string) {
+			r := s.rate(t.Name)
+			if r == nil {
+				return now, ""
+			}
+			return s.turns.take(ctx, t, r, now), r.text
+		},
+		repr: func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
 		lines: &taskLines{
 			log:     everyLine(s.log).Named("task"),
 			args:    func() bool { return s.current.Load().Config.Log.Args },

@@ -16,6 +16,7 @@ import (
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/celery/control"
+	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
@@ -49,6 +50,12 @@ type Supervisor struct {
 	consumed  consumed
 	scaler    *scaler
 	estimates *estimates
+
+	target       *redisconn.Target // of the broker
+	turns        turns
+	asked        askedLimits
+	terminations terminations
+	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
 
 	admin     *admin.Server // nil: none
 	systemd   *systemd      // nil: not under systemd
@@ -187,6 +194,9 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 	if s.embedded != nil {
 		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
 	}
+	if err := checkURLs(set); err != nil {
+		return err
+	}
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -255,6 +265,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		return err
 	}
 	c := now.Config
+	s.target = target
 	s.consumed.set(c.Consumed())
 	s.broker, err = broker.New(broker.Options{
 		Target: target, Results: results, Node: s.node, Version: s.o.Version, StateDir: s.stateDir(),
@@ -266,10 +277,12 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
 		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Look, PeersEvery: c.Lease.LookWithPeers, Quarantine: c.Lease.Quarantine,
 		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
+		Judge: func(queue string, raw []byte) broker.Settlement { return s.source.judge(queue, raw) }, // Run comes after work made the source
 	})
 	if err != nil {
 		return &SetupError{Err: fmt.Errorf("broker: %w", err)}
 	}
+	s.turns = turns{shared: turnsOf(c.Broker.KeyPrefix, s.broker.Do), log: s.log.Named("task"), next: map[string]time.Time{}}
 	if s.factory, err = s.executors(now, target, results); err != nil {
 		return err
 	}
@@ -323,6 +336,9 @@ func (s *Supervisor) work(ctx context.Context) error {
 	case failure = <-serving:
 		s.stopping.fail(failure)
 	case <-s.stopping.warm:
+	}
+	if s.control != nil {
+		s.control.Events.Leave()
 	}
 	why, asked := s.stopping.reason()
 	s.applicationStops()

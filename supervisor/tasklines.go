@@ -34,10 +34,15 @@ func (l *taskLines) received(t *celery.Task) {
 	l.log.Info(line)
 }
 
-func (l *taskLines) parked(t *celery.Task) {
-	if l.log.IsInfo() {
-		l.log.Info(title(t)+" received", "eta", t.ETA.Format(time.RFC3339Nano), "next", "parked in Redis until then")
+func (l *taskLines) parked(t *celery.Task, until time.Time, why string) {
+	if !l.log.IsInfo() {
+		return
 	}
+	if why == parkedForETA {
+		l.log.Info(title(t)+" received", "eta", until.Format(time.RFC3339Nano), "next", "parked in Redis until then")
+		return
+	}
+	l.log.Info(title(t)+" received", "limit", why, "turn", until.Format(time.RFC3339Nano), "next", "parked in Redis until then")
 }
 
 func (l *taskLines) lost(t *celery.Task, loss *celery.Loss) {

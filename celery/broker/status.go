@@ -23,10 +23,11 @@ const (
 	purposeUnacked
 	purposeDead
 	purposeSample
+	purposeLimit
 	purposes
 )
 
-var purposeNames = [purposes]string{"claim", "wait", "result", "settle", "lease", "registry", "recover", "park", "unacked", "dead", "sample"}
+var purposeNames = [purposes]string{"claim", "wait", "result", "settle", "lease", "registry", "recover", "park", "unacked", "dead", "sample", "limit"}
 
 // counters counts the commands sent, those that were cut off included.
 type counters [purposes]atomic.Uint64

@@ -29,6 +29,7 @@ type Events struct {
 	log     hclog.Logger
 	encoder eventEncoder
 	on      atomic.Bool // task events, and with them heartbeats
+	left    atomic.Bool // the node takes no more tasks
 	changed chan struct{}
 	online  bool // heartbeats are sent; of begin and run alone
 
@@ -74,6 +75,13 @@ func (e *Events) set(on bool) bool {
 	}
 	e.wake()
 	return true
+}
+
+// Leave says that the node is going: no heartbeats any more. What becomes of its running tasks is still told, as Celery does
+// when it stops warmly.
+func (e *Events) Leave() {
+	e.left.Store(true)
+	e.wake()
 }
 
 func (e *Events) wake() {

@@ -72,8 +72,15 @@ func (e *Events) run(ctx context.Context) {
 	}
 }
 
-// switched begins or ends the heartbeats when events have been enabled or disabled remotely.
+// switched begins or ends the heartbeats when events have been enabled or disabled remotely, or when the node leaves.
 func (e *Events) switched(heartbeats *time.Ticker) {
+	if e.left.Load() {
+		if e.online {
+			e.worker("worker-offline")
+		}
+		e.online = false
+		return
+	}
 	on := e.On()
 	if on && !e.online {
 		e.worker("worker-heartbeat")

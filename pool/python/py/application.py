@@ -89,6 +89,8 @@ def prepare(options):
     from celery import signals
     from celery.app import trace
     Stage.doing = 'prepare the worker'
+    modules = {task.__class__.__module__ for task in app.tasks.values()}
+    app.conf.include = tuple(set(app.conf.include) | modules)  # as Celery's WorkController.setup_includes
     trace.setup_worker_optimizations(app, worker.hostname)
     signals.celeryd_init.send(sender=worker.hostname, instance=worker, conf=app.conf, options=worker.options)
     Stage.doing = 'select the queues'
@@ -196,6 +198,7 @@ def describe(app, seconds):
     import billiard
     import celery
     import kombu
+    from _agensium import questions
     from celery.app.defaults import DEFAULTS
     conf = app.conf
     transport = conf.broker_transport_options or {}
@@ -223,7 +226,7 @@ def describe(app, seconds):
         'celery': celery.__version__, 'kombu': kombu.__version__, 'billiard': billiard.__version__,
         'redis': getattr(redis, '__version__', ''),
         'app': app.main or '', 'seconds': seconds, 'modules': len(sys.modules), 'warnings': warnings,
-        'captures': captured(app),
+        'captures': captured(app), 'commands': questions.commands(),
         'settings': {
             'broker_url': conf.broker_read_url or '', 'broker_write_url': conf.broker_write_url or '',
             'result_backend': conf.result_backend or '',
