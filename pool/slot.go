@@ -117,21 +117,23 @@ func (s *slot) abandon(c *carried) {
 	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.StateLost, Loss: loss}})
 }
 
-// start gets an executor, for as long as it takes. It returns false if the slot is to leave: not before a verdict is recorded,
-// unless the pool is told to end at once.
+// start gets an executor, for as long as it takes. It returns false if the slot is to leave; before it leaves it tries once to get one
+// that records the verdict which the last job still needs.
 func (s *slot) start(c *carried) bool {
-	needed := s.ctx
-	if c != nil && c.job.Verdict != nil {
-		needed = s.pool.work
-	}
+	starting, last := s.ctx, false
 	for {
-		if needed.Err() != nil {
-			s.leaving = reasonOf(needed)
-			return false
+		if s.ctx.Err() != nil {
+			if last || c == nil || c.job.Verdict == nil {
+				s.leaving = reasonOf(s.ctx)
+				return false
+			}
+			bounded, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.pool.grace)
+			defer cancel()
+			starting, last = bounded, true
 		}
 		factory, generation := s.pool.currentFactory()
 		begun := time.Now()
-		executor, err := factory.Start(needed, s.id)
+		executor, err := factory.Start(starting, s.id)
 		if err == nil {
 			s.executor, s.generation, s.born, s.full = executor, generation, time.Now(), false
 			s.tasks.Store(0)
@@ -149,14 +151,14 @@ func (s *slot) start(c *carried) bool {
 			s.log.Debug("executor started", "pid", s.pid.Load(), "took", time.Since(begun).Round(time.Microsecond))
 			return true
 		}
-		if needed.Err() != nil {
+		if s.ctx.Err() != nil {
 			continue
 		}
 		delay, words := s.restarts.failed(jitter())
 		s.log.Error("start executor", "error", err, "next", words)
 		select {
 		case <-time.After(delay):
-		case <-needed.Done():
+		case <-s.ctx.Done():
 		}
 	}
 }
@@ -228,7 +230,11 @@ func (s *slot) ending(err error) Reason {
 }
 
 func (s *slot) execute(job Job) (celery.Outcome, error) {
-	ctx, cancel := context.WithCancelCause(s.pool.work)
+	work := s.pool.work
+	if job.Verdict != nil {
+		work = context.WithoutCancel(work) // what is decided is recorded, whatever ends
+	}
+	ctx, cancel := context.WithCancelCause(work)
 	defer cancel(nil)
 	s.running.Store(&Running{Job: job, Slot: s.id, PID: int(s.pid.Load()), Started: time.Now(), cancel: cancel})
 	s.to(Busy)

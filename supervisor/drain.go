@@ -112,9 +112,9 @@ func (d drain) run(why string, budget time.Duration) {
 		d.log.Info("drained", "took", time.Since(begun).Round(time.Millisecond), "ended", running)
 		return
 	}
-	back := d.source.takeBack()
+	back := d.source.takeBack(d.source.late)
 	for _, delivery := range back {
-		d.putBack(delivery)
+		d.putBack(delivery, broker.Settlement{Action: broker.PutBack})
 	}
 	d.log.Warn("drain is over", "took", time.Since(begun).Round(time.Millisecond), "put_back", len(back), "next", "kill what still runs")
 	d.pool.Kill(errDrainOver)
@@ -123,18 +123,18 @@ func (d drain) run(why string, budget time.Duration) {
 	if err := d.pool.Close(last); err != nil {
 		d.log.Error("close pool", "error", err)
 	}
+	// Those that are acknowledged early do not run again: their slots recorded that they were lost. Where that took too long it is left to
+	// whoever claims them next.
+	for _, delivery := range d.source.takeBack(func(*celery.Task) bool { return true }) {
+		d.putBack(delivery, broker.Settlement{Action: broker.Requeue, Died: true})
+	}
 }
 
 // killGrace is how long killed executors may take to be gone.
 const killGrace = 2 * time.Second
 
-// putBack returns the message of a task in progress to its queue. One that is acknowledged early must not run a second time: its
-// death is noted on it, so that whoever claims it records that it was lost.
-func (d drain) putBack(delivery *celery.Delivery) {
-	settlement := broker.Settlement{Action: broker.PutBack}
-	if d.source.early(delivery) {
-		settlement = broker.Settlement{Action: broker.Requeue, Died: true}
-	}
+// putBack returns the message of a task in progress to its queue.
+func (d drain) putBack(delivery *celery.Delivery, settlement broker.Settlement) {
 	ctx, cancel := context.WithTimeout(context.Background(), killGrace)
 	defer cancel()
 	if err := d.claims.Settle(ctx, broker.Finished{Delivery: delivery, Settlement: settlement}); err != nil {

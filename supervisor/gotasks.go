@@ -34,9 +34,9 @@ func (s *Supervisor) withoutPython() bool {
 	return c.Python.App == "" && (s.o.Handlers != nil || len(c.Commands) > 0)
 }
 
-// recordsInGo tells whether results are stored by this process for tasks of its own.
+// recordsInGo tells whether results are stored by this process for tasks of its own, or there is nobody else who could.
 func (s *Supervisor) recordsInGo(c *config.Config) bool {
-	return c.Results.URL != "" && (s.o.Handlers != nil || len(c.Commands) > 0)
+	return c.Results.URL != "" && (s.o.Handlers != nil || len(c.Commands) > 0 || c.Python.App == "")
 }
 
 // executors returns what fills the slots: the application, or that and what runs in Go, by the name of the task.
@@ -106,22 +106,13 @@ func (s *Supervisor) recorder(now *settings, target, results *redisconn.Target) 
 	if !results.Same(target) {
 		stored = s.goTasks.client(results, "tasks-results")
 	}
-	sender := celery.NewSender()
-	sender.Route = router(info.Conf["task_routes"])
-	if q := info.Settings.DefaultQueue; q != "" {
-		sender.Queue = q
-	}
 	ordered, said := info.Conf["result_chord_ordered"].(bool)
 	extended, _ := info.Conf["result_extended"].(bool)
 	anyway, _ := info.Conf["task_store_errors_even_if_ignored"].(bool)
 	return backend.New(backend.Options{
-		Results: stored, Sender: sender, Discard: !s.recordsInGo(c), ErrorsAnyway: anyway, Expires: c.Results.Expires,
-		Publisher: client.NewProducer(messages, client.ProducerOptions{
-			KeyPrefix: c.Broker.KeyPrefix, Separator: c.Broker.Separator, PrioritySteps: c.Broker.PrioritySteps,
-		}),
-		Documents: celery.Documents{
-			KeyPrefix: strings.TrimSuffix(info.Settings.ResultPrefix, "celery-task-meta-"), Extended: extended, Zone: zoneOf(info),
-		},
+		Results: stored, Sender: senderOf(info), Discard: !s.recordsInGo(c), ErrorsAnyway: anyway, Expires: c.Results.Expires,
+		Publisher:      client.NewProducer(messages, producerOptions(c)),
+		Documents:      celery.Documents{KeyPrefix: resultPrefix(info), Extended: extended, Zone: zoneOf(info)},
 		ChordUnordered: said && !ordered, Log: s.log.Named("backend"),
 	})
 }

@@ -185,6 +185,20 @@ func (s *Supervisor) targets(now *settings) (messages, results *redisconn.Target
 	return messages, results, nil
 }
 
+// checkURLs reads the URLs that the application is about to get, so that a bad one is named before Celery stumbles over it.
+func checkURLs(set map[string]any) error {
+	for _, name := range []string{"broker_url", "result_backend"} {
+		url := text(set[name])
+		if !strings.HasPrefix(url, "redis://") && !strings.HasPrefix(url, "rediss://") {
+			continue // others depend on settings of the application, or are Celery's to read
+		}
+		if _, err := redisconn.Parse(url, nil); err != nil {
+			return &SetupError{Err: fmt.Errorf("%s: %w", name, err), Hint: hintURLs}
+		}
+	}
+	return nil
+}
+
 func withSSL(transport map[string]any, ssl any) map[string]any {
 	if ssl == nil || ssl == false {
 		return transport

@@ -72,7 +72,12 @@ func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement) 
 func (r rules) verdict(job pool.Job, loss *celery.Loss, o celery.TaskOptions) *celery.Verdict {
 	switch loss.Cause {
 	case celery.LossShutdown:
-		return nil
+		if o.AcksLate {
+			return nil // it was put back
+		}
+		v := workerLost(loss)
+		v.Cause = causeEarlyAck
+		return v
 	case celery.LossTerminated:
 		return revoked("terminated")
 	case celery.LossHardLimit:

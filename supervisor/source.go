@@ -155,13 +155,13 @@ func (s *source) release(d *celery.Delivery) (putBack bool) {
 	return h != nil && h.putBack
 }
 
-// takeBack marks every delivery in progress as put back and returns those that were not before.
-func (s *source) takeBack() []*celery.Delivery {
+// takeBack marks those deliveries in progress as put back that are chosen and were not before, and returns them.
+func (s *source) takeBack(choose func(*celery.Task) bool) []*celery.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*celery.Delivery
 	for d, h := range s.held {
-		if !h.putBack {
+		if !h.putBack && choose(h.task) {
 			h.putBack = true
 			all = append(all, d)
 		}
@@ -169,16 +169,10 @@ func (s *source) takeBack() []*celery.Delivery {
 	return all
 }
 
-// early tells whether the task of a delivery in progress is acknowledged early.
-func (s *source) early(d *celery.Delivery) bool {
-	s.mu.Lock()
-	h := s.held[d]
-	s.mu.Unlock()
-	if h == nil {
-		return false
-	}
-	o, _ := s.gate().known(h.task.Name)
-	return !o.AcksLate
+// late tells whether a task is acknowledged when it has ended.
+func (s *source) late(t *celery.Task) bool {
+	o, _ := s.gate().known(t.Name)
+	return o.AcksLate
 }
 
 func undecodable(d *celery.Delivery, err error) *broker.DeadLetter {

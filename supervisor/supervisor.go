@@ -194,6 +194,9 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 	if s.embedded != nil {
 		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
 	}
+	if err := checkURLs(set); err != nil {
+		return err
+	}
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -274,6 +277,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
 		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Look, PeersEvery: c.Lease.LookWithPeers, Quarantine: c.Lease.Quarantine,
 		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
+		Judge: func(queue string, raw []byte) broker.Settlement { return s.source.judge(queue, raw) }, // Run comes after work made the source
 	})
 	if err != nil {
 		return &SetupError{Err: fmt.Errorf("broker: %w", err)}

@@ -18,6 +18,7 @@ type claim struct {
 	key    *queueKey
 	ending bool // a settlement is owed
 	taken  bool // by another node
+	heir   bool // inherited from a dead node: it must not go back to its queue
 }
 
 // move is an LMOVE under way.
@@ -98,7 +99,7 @@ func (e *engine) moved(m move, now time.Time) error {
 	case err == nil:
 		m.key.lastHit = now
 		e.ring.gave(m.key)
-		e.adopt(m.ticket, m.key, raw, now)
+		e.adopt(e.newClaim(m.ticket, m.key, raw, now))
 	case errors.Is(err, redis.Nil):
 		e.tickets.put(m.ticket)
 		if m.key.state == tryMove {
@@ -113,9 +114,8 @@ func (e *engine) moved(m move, now time.Time) error {
 	return nil
 }
 
-// adopt makes a claim of a message that arrived in a claim key and gives it to the slot that waited last. Without a slot it goes back
-// where it came from.
-func (e *engine) adopt(t *ticket, k *queueKey, raw []byte, now time.Time) {
+// newClaim makes a claim of a message that arrived in a claim key.
+func (e *engine) newClaim(t *ticket, k *queueKey, raw []byte, now time.Time) *claim {
 	name := t.name(e.ring, e.incarnation, k)
 	c := &claim{
 		Delivery: celery.Delivery{Queue: k.queue, Key: k.list, Claim: name, Raw: raw, Claimed: now},
@@ -123,7 +123,13 @@ func (e *engine) adopt(t *ticket, k *queueKey, raw []byte, now time.Time) {
 	}
 	e.claims[&c.Delivery] = c
 	e.tally.claimed.Add(1)
-	for !e.draining && !k.removed && len(e.waiters) > 0 {
+	return c
+}
+
+// adopt gives a claim to the slot that waited last. Without a slot it goes back where it came from.
+func (e *engine) adopt(c *claim) {
+	k := c.key
+	for !e.draining && (!k.removed || c.heir) && len(e.waiters) > 0 {
 		w := e.waiters[len(e.waiters)-1]
 		e.waiters[len(e.waiters)-1] = nil
 		e.waiters = e.waiters[:len(e.waiters)-1]
@@ -131,6 +137,10 @@ func (e *engine) adopt(t *ticket, k *queueKey, raw []byte, now time.Time) {
 			e.b.lease.busy(len(e.claims) > 0)
 			return
 		}
+	}
+	if c.heir {
+		e.unserved = append(e.unserved, c)
+		return
 	}
 	e.giveBack(c)
 	if k.state == tryBlock {

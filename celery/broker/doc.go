@@ -16,6 +16,7 @@
 //	results.go  results that must be stored before the claim is touched
 //	lease.go    the key that says that we live
 //	recover.go  what the dead held goes back to the queues
+//	inherit.go  what the dead held and no stock worker may run again goes to slots of ours
 //	park.go     tasks with a future ETA, kept in Redis until they are due
 //	unacked.go  what dead Celery workers left behind
 //

@@ -18,6 +18,7 @@ type doubt struct {
 	pause  time.Duration
 	until  time.Time
 	looked bool
+	heir   bool // what may lie there is inherited
 }
 
 const (
@@ -54,7 +55,9 @@ func (e *engine) looked(d *doubt, cmd *redis.StringCmd, now time.Time) error {
 	case err == nil:
 		e.undoubt(d)
 		e.log.Info("message found in the claim key of a cut connection", "queue", d.key.queue, "next", "deliver")
-		e.adopt(d.ticket, d.key, raw, now)
+		c := e.newClaim(d.ticket, d.key, raw, now)
+		c.heir = d.heir
+		e.adopt(c)
 	case !answered(err):
 		return nil // looked at again when there is a connection
 	case !errors.Is(err, redis.Nil):

@@ -32,6 +32,11 @@ type engine struct {
 	owed        []*work // settlements not written yet
 	doubts      []*doubt
 	waits       map[*wait]struct{}
+	bequests    []*bequest           // of dead nodes, for slots of ours
+	strange     map[string]*queueKey // lists that we do not consume but inherit from
+	unwritten   bool                 // the registry does not know one of them yet
+	unserved    []*claim             // inherited, and the slot went away meanwhile
+	bequeathed  bool                 // we leave claims for others to inherit
 
 	up       bool // the last round was answered: claims are allowed
 	draining bool
@@ -132,7 +137,7 @@ func (e *engine) await(w *work) {
 		w.answer(nil, nil)
 	case e.draining:
 		w.answer(nil, ErrDraining)
-	case !w.gone():
+	case !w.gone() && !e.serveInherited(w):
 		e.waiters = append(e.waiters, w)
 	}
 }
@@ -155,7 +160,7 @@ func (e *engine) compose() {
 		return
 	}
 	if !e.draining {
-		e.plan(want)
+		e.plan(want - e.planBequests(want))
 	}
 }
 
@@ -192,6 +197,10 @@ func (e *engine) conclude(err error) (refusal error) {
 	}
 	e.owed = slices.Delete(e.owed, kept, n)
 
+	for _, q := range e.bequests {
+		note(e.inherited(q, now))
+	}
+	e.bequests = slices.DeleteFunc(e.bequests, func(q *bequest) bool { return q.over })
 	for _, m := range e.moves {
 		note(e.moved(m, now))
 	}

@@ -144,6 +144,9 @@ func (e *engine) known() []string {
 	for w := range e.waits {
 		lists = append(lists, w.key.list)
 	}
+	for list := range e.strange {
+		lists = append(lists, list)
+	}
 	for _, a := range e.adding {
 		for _, s := range e.ring.steps {
 			lists = append(lists, e.ring.list(a.queue, s))
@@ -166,7 +169,7 @@ func (e *engine) growTickets() { e.growing = true }
 
 // register brings the registry up to date before queues or tickets that it does not know are used.
 func (e *engine) register(life context.Context) error {
-	if e.incarnation == "" || len(e.adding) == 0 && !e.growing {
+	if e.incarnation == "" || len(e.adding) == 0 && !e.growing && !e.unwritten {
 		return nil
 	}
 	total := e.tickets.total
@@ -182,7 +185,7 @@ func (e *engine) register(life context.Context) error {
 		e.ring.add(a.queue)
 		close(a.done)
 	}
-	e.adding, e.growing = nil, false
+	e.adding, e.growing, e.unwritten = nil, false, false
 	return nil
 }
 
@@ -217,13 +220,17 @@ func (e *engine) close() {
 		switch {
 		case c.taken:
 			delete(e.claims, &c.Delivery)
+		case c.heir && !c.ending: // another node inherits it from us
+			delete(e.claims, &c.Delivery)
+			e.bequeathed = true
 		case !c.ending:
 			e.giveBack(c)
 		}
 	}
 }
 
-// leave says goodbye. While a key is in doubt the registry keeps our entry, so that somebody looks at it later.
+// leave says goodbye. While a key is in doubt, or a claim is left for others to inherit, the registry keeps our entry, so that somebody
+// looks at it later.
 func (e *engine) leave(life context.Context) {
 	if e.incarnation == "" || life.Err() != nil {
 		e.b.lease.unlock(false)
@@ -231,7 +238,7 @@ func (e *engine) leave(life context.Context) {
 	}
 	defer e.b.lease.unlock(true)
 	e.batch.do(purposeLease, "DEL", e.ring.lease(e.incarnation))
-	if len(e.doubts) == 0 {
+	if len(e.doubts) == 0 && !e.bequeathed {
 		e.batch.do(purposeRegistry, "HDEL", e.ring.nodes(), e.incarnation)
 	}
 	if err := e.execNow(life); err != nil {

@@ -59,7 +59,7 @@ type Options struct {
 	IOTimeout   time.Duration // of one read or write; default 30 s
 
 	// Judge decides about a message whose holder died, before it goes back to its queue. The zero Settlement means the rule:
-	// back to the consuming end with the delivery count raised, or buried when that is over MaxDeliveries.
+	// back to the consuming end with the delivery count raised, or buried when that is over MaxDeliveries. It may answer Inherit.
 	Judge func(queue string, raw []byte) Settlement
 
 	Log hclog.Logger
@@ -149,6 +149,10 @@ const (
 	PutBack Action = "put_back" // to the consuming end, unchanged; does not count as a delivery
 	Park    Action = "park"     // to the parked tasks until Settlement.Until
 	Bury    Action = "bury"     // to the dead letters
+
+	// Inherit is an answer of Judge alone: the message goes to a slot of ours as a delivery with its count raised. It never lies in
+	// its queue, where a stock worker would run it again.
+	Inherit Action = "inherit"
 
 	redeliver Action = "redeliver" // to the consuming end, marked redelivered with the count raised
 )

@@ -24,7 +24,7 @@ type parking struct {
 	wake chan struct{}
 
 	mu   sync.Mutex
-	next time.Time // for when the timer is set
+	next time.Time // for when the timer is set; zero while the loop looks, as what is parked then may be missed
 }
 
 func newParking(b *Broker, ring *keyring) *parking {
@@ -76,6 +76,7 @@ func (p *parking) run(life context.Context) {
 		case <-timer.C:
 		case <-p.wake:
 		}
+		p.setNext(time.Time{})
 		next, err := p.wakeDue(life)
 		if err != nil {
 			next = time.Now().Add(retry.next())
@@ -83,11 +84,15 @@ func (p *parking) run(life context.Context) {
 		} else {
 			retry.reset()
 		}
-		p.mu.Lock()
-		p.next = next
-		p.mu.Unlock()
+		p.setNext(next)
 		timer.Reset(time.Until(next))
 	}
+}
+
+func (p *parking) setNext(next time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = next
 }
 
 const wakeAtOnce = 100

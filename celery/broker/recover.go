@@ -191,6 +191,10 @@ func (r *recovery) giveBack(life context.Context, n *node, list, name string, ra
 	if r.b.opt.Judge != nil {
 		s = r.b.opt.Judge(queue, raw)
 	}
+	if s.Action == Inherit {
+		r.b.inbox.call(func() { r.b.eng.bequeath(queue, list, name, raw) })
+		return nil
+	}
 	if s.Action == Keep {
 		s.Action = redeliver
 		if celery.Deliveries(raw) >= r.b.opt.MaxDeliveries {

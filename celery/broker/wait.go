@@ -84,7 +84,7 @@ func (l *line) cut() {
 	}
 	if l.conn != nil {
 		_ = l.conn.Close()
-		l.conn = nil
+		l.conn, l.id = nil, 0 // Redis may not have noticed yet, and would unblock that connection instead of the next
 	}
 }
 
@@ -210,7 +210,7 @@ func (e *engine) landed(l landing) {
 		w.line.retry.reset()
 		k.lastHit = now
 		e.ring.gave(k)
-		e.adopt(w.ticket, k, l.raw, now)
+		e.adopt(e.newClaim(w.ticket, k, l.raw, now))
 	case l.err == redis.Nil:
 		e.tickets.put(w.ticket)
 		w.line.retry.reset()

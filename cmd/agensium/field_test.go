@@ -1,0 +1,344 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/broker"
+	"github.com/agensium/agensium/celery/celerytest"
+	"github.com/agensium/agensium/celery/client"
+	"github.com/agensium/agensium/celery/redisconn"
+)
+
+// field is where fault tests happen: a Redis that faults strike, another that keeps the ledger of runs, nodes, and a client.
+type field struct {
+	t      *testing.T
+	redis  *celerytest.Redis
+	ledger *celerytest.Redis
+	python string
+	app    string // directory of flow.py
+	state  string // what nodes of one host share
+	client *client.Client
+	c      *redis.Client // of redis
+	book   *redis.Client // of ledger
+	nodes  int
+	dead   map[string]bool // nodes and processes that died or were paused for too long, by name or number
+}
+
+func newField(t *testing.T, redisArgs ...string) *field {
+	t.Helper()
+	app, err := filepath.Abs(filepath.Join("testdata", "faults"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &field{t: t, python: celerytest.Venv(t, "celery-latest"), app: app, state: t.TempDir(), dead: map[string]bool{}}
+	f.redis, f.ledger = celerytest.StartRedis(t, redisArgs...), celerytest.StartRedis(t)
+	f.c, f.book = f.redis.Client(0), f.ledger.Client(0)
+	target, err := redisconn.Parse(f.redis.URL(0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.client, err = client.New(client.Options{Broker: target}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.client.Close() })
+	return f
+}
+
+func (f *field) env(url string) []string {
+	return []string{
+		"TEST_BROKER=" + url, "TEST_LEDGER=" + f.ledger.URL(0), "PYTHONPATH=" + f.app, "PYTHONDONTWRITEBYTECODE=1",
+		"CELERY_BROKER_URL=", "CELERY_RESULT_BACKEND=", "REDIS_URL=", "PORT=",
+	}
+}
+
+// node is a running agensium.
+type node struct {
+	*celerytest.Process
+	name string
+	f    *field
+}
+
+// plan is how a node differs from the others.
+type plan struct {
+	name  string // default: a new one
+	url   string // of Redis, if through a proxy
+	state string // of another host, with locks of its own
+	extra string // lines of TOML at the end, in tables that are not used here
+	slots int    // default 2
+	drain string // default 20s
+	admin int    // port
+}
+
+// start starts a node with leases as short as the settings allow, and waits until it consumes.
+func (f *field) start(p plan) *node {
+	f.t.Helper()
+	f.nodes++
+	if p.name == "" {
+		p.name = fmt.Sprintf("n%d@test", f.nodes)
+	}
+	if p.url == "" {
+		p.url = f.redis.URL(0)
+	}
+	if p.state == "" {
+		p.state = f.state
+	}
+	if p.slots == 0 {
+		p.slots = 2
+	}
+	if p.drain == "" {
+		p.drain = "20s"
+	}
+	listen := ""
+	if p.admin > 0 {
+		listen = fmt.Sprintf("127.0.0.1:%d", p.admin)
+	}
+	settings := fmt.Sprintf(`
+node = %q
+[broker]
+url = %q
+socket_timeout = "2s"
+connect_timeout = "2s"
+block_timeout = "20s"
+[results]
+url = %q
+[lease]
+ttl = "3s"
+idle_ttl = "6s"
+look_every = "1s"
+look_every_with_peers = "1s"
+quarantine = "1s"
+[python]
+app = "flow:app"
+interpreter = %q
+[pool]
+concurrency = %d
+[scaling]
+min = %d
+[drain]
+timeout = %q
+[admin]
+listen = %q
+%s`, p.name, p.url, p.url, f.python, p.slots, p.slots, p.drain, listen, p.extra)
+	path := filepath.Join(f.t.TempDir(), fmt.Sprintf("node%d.toml", f.nodes))
+	if err := os.WriteFile(path, []byte(settings), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	env := append(f.env(p.url), "STATE_DIRECTORY="+p.state)
+	n := &node{Process: celerytest.StartProcess(f.t, f.app, env, "agensium", "worker", "--config", path), name: p.name, f: f}
+	n.says(p.name + " ready.")
+	return n
+}
+
+// celery starts a stock worker.
+func (f *field) celery(name string, env ...string) *celerytest.Process {
+	f.t.Helper()
+	p := celerytest.StartProcess(f.t, f.app, append(f.env(f.redis.URL(0)), env...), f.python, "-m", "celery", "-A", "flow", "worker",
+		"-c", "2", "-n", name, "--without-mingle", "--without-gossip", "--without-heartbeat")
+	celerytest.Eventually(f.t, "the stock worker", func() bool { return strings.Contains(p.Output(), "ready.") })
+	return p
+}
+
+func (n *node) says(what string) {
+	n.f.t.Helper()
+	celerytest.Eventually(n.f.t, fmt.Sprintf("%s to say %q", n.name, what), func() bool {
+		select {
+		case <-n.Done():
+			n.f.t.Fatalf("%s ended:\n%s", n.name, n.Output())
+		default:
+		}
+		return strings.Contains(n.Output(), what)
+	})
+}
+
+// slay is kill -9 of the supervisor alone: its children have to follow by themselves.
+func (n *node) slay() {
+	n.f.t.Helper()
+	n.f.dead[n.name] = true
+	n.Signal(syscall.SIGKILL)
+	<-n.Done()
+}
+
+// end drains a node and wants it to end well.
+func (n *node) end() {
+	n.f.t.Helper()
+	if status := n.Terminate(); status != 0 {
+		n.f.t.Errorf("%s ended with status %d", n.name, status)
+	}
+}
+
+// send sends tasks at once and returns their ids.
+func (f *field) send(n int, task string, args ...any) []string {
+	f.t.Helper()
+	return f.apply(n, func() *celery.Signature { return celery.S(task, args...) })
+}
+
+func (f *field) apply(n int, sig func() *celery.Signature) []string {
+	f.t.Helper()
+	b := f.client.Batch(f.bounded())
+	ids := make([]string, n)
+	for i := range ids {
+		r, err := b.Apply(sig())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		ids[i] = r.ID()
+	}
+	if err := b.Flush(); err != nil {
+		f.t.Fatal(err)
+	}
+	return ids
+}
+
+func (f *field) bounded() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), celerytest.Backstop)
+	f.t.Cleanup(cancel)
+	return ctx
+}
+
+// execution is a line of the ledger.
+type execution struct {
+	pid  int
+	node string
+}
+
+// runs reads the ledger: how often each task was begun, where.
+func (f *field) runs() map[string][]execution {
+	f.t.Helper()
+	lines, err := f.book.LRange(context.Background(), "runs", 0, -1).Result()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	runs := map[string][]execution{}
+	for _, line := range lines {
+		part := strings.Fields(line)
+		pid, _ := strconv.Atoi(part[1])
+		runs[part[0]] = append(runs[part[0]], execution{pid, part[2]})
+	}
+	return runs
+}
+
+// begun waits until n runs have begun in all.
+func (f *field) begun(n int) {
+	f.t.Helper()
+	celerytest.Eventually(f.t, fmt.Sprintf("%d runs", n), func() bool {
+		k, _ := f.book.LLen(context.Background(), "runs").Result()
+		return k >= int64(n)
+	})
+}
+
+// open lets held tasks end.
+func (f *field) open(gate string) {
+	f.t.Helper()
+	if err := f.book.Set(context.Background(), gate, 1, 0).Err(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// results waits until each task has a result of that state.
+func (f *field) results(ids []string, state string) {
+	f.t.Helper()
+	left := slices.Clone(ids)
+	done := func() bool {
+		left = slices.DeleteFunc(left, func(id string) bool { return f.stateOf(id) == state })
+		return len(left) == 0
+	}
+	deadline := time.NewTimer(4 * celerytest.Backstop)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			f.t.Fatalf("%d of %d tasks have no result %s, the first is %s (%q); places: %v", len(left), len(ids), state, left[0], f.stateOf(left[0]), f.places())
+		}
+	}
+}
+
+func (f *field) stateOf(id string) string {
+	doc, err := f.c.Get(context.Background(), "celery-task-meta-"+id).Result()
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(doc, `"status": "`)
+	state, _, _ := strings.Cut(rest, `"`)
+	return state
+}
+
+// places counts what lies where a task may be: queues, claims, unacked, parked, dead letters.
+func (f *field) places() map[string]int64 {
+	ctx := context.Background()
+	found := map[string]int64{}
+	note := func(place string, n int64) {
+		if n > 0 {
+			found[place] = n
+		}
+	}
+	note("queue", f.c.LLen(ctx, "celery").Val())
+	note("unacked", f.c.HLen(ctx, "unacked").Val())
+	note("parked", f.c.ZCard(ctx, "agensium:parked").Val())
+	note("dead", f.c.HLen(ctx, "agensium:dead").Val())
+	keys, _ := f.c.Keys(ctx, "agensium:claim:*").Result()
+	note("claims", int64(len(keys)))
+	return found
+}
+
+// settled waits until nothing lies anywhere but in the dead letters.
+func (f *field) settled(dead int64) {
+	f.t.Helper()
+	want := map[string]int64{}
+	if dead > 0 {
+		want["dead"] = dead
+	}
+	celerytest.Eventually(f.t, "all messages to be settled", func() bool { return maps.Equal(f.places(), want) })
+}
+
+// balance checks the ledger: each task ran, and more than once only if each run but the last was on a node or in a
+// process that died. It returns how many ran again.
+func (f *field) balance(ids []string) (again int) {
+	f.t.Helper()
+	runs := f.runs()
+	for _, id := range ids {
+		all := runs[id]
+		if len(all) == 0 {
+			f.t.Errorf("%s never ran", id)
+			continue
+		}
+		for _, e := range all[:len(all)-1] {
+			again++
+			if !f.dead[e.node] && !f.dead[strconv.Itoa(e.pid)] {
+				f.t.Errorf("%s ran %d times, without a cause: %v", id, len(all), all)
+			}
+		}
+	}
+	return again
+}
+
+// letters are the dead letters.
+func (f *field) letters() []broker.DeadLetter {
+	f.t.Helper()
+	target, err := redisconn.Parse(f.redis.URL(0), nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	dead := broker.OpenDeadLetters(target, "")
+	defer dead.Close()
+	all, err := dead.List(context.Background(), broker.DeadFilter{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return all
+}
