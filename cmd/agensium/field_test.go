@@ -146,7 +146,7 @@ listen = %q
 func (f *field) celery(name string, env ...string) *celerytest.Process {
 	f.t.Helper()
 	p := celerytest.StartProcess(f.t, f.app, append(f.env(f.redis.URL(0)), env...), f.python, "-m", "celery", "-A", "flow", "worker",
-		"-c", "2", "-n", name, "--without-mingle", "--without-gossip", "--without-heartbeat")
+		"-c", "2", "-l", "INFO", "-n", name, "--without-mingle", "--without-gossip", "--without-heartbeat")
 	celerytest.Eventually(f.t, "the stock worker", func() bool { return strings.Contains(p.Output(), "ready.") })
 	return p
 }
