@@ -26,6 +26,7 @@ type Hooks struct {
 	Started func(slot int, took time.Duration)
 	Closed  func(slot int, reason Reason)
 	Changed func() // a slot changed its state, other than from idle to busy
+	Full    func() // the last idle slot took a job
 }
 
 func (h Hooks) started(slot int, took time.Duration) {
@@ -70,6 +71,7 @@ type Pool struct {
 	factory Factory
 	gen     atomic.Uint64
 	over    atomic.Bool // surplus > 0
+	idle    atomic.Int64
 	bugs    atomic.Uint64
 }
 
@@ -174,6 +176,16 @@ func (p *Pool) ended(s *slot) {
 func (p *Pool) changed() {
 	if p.hooks.Changed != nil {
 		p.hooks.Changed()
+	}
+}
+
+// counted keeps the number of idle slots and tells when the last one of them took a job.
+func (p *Pool) counted(was, next State) {
+	if next == Idle {
+		p.idle.Add(1)
+	}
+	if was == Idle && p.idle.Add(-1) == 0 && next == Busy && p.hooks.Full != nil {
+		p.hooks.Full()
 	}
 }
 

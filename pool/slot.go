@@ -67,6 +67,7 @@ func (s *slot) to(next State) {
 	}
 	s.state.Store(uint32(next))
 	s.since.Store(time.Now().UnixNano())
+	s.pool.counted(was, next)
 	if next != Busy || was != Idle {
 		s.pool.changed()
 	}

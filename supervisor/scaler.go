@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,6 +30,8 @@ type scaler struct {
 	log       hclog.Logger
 	note      func(time.Time, autoscale.Decision) // for the status
 	wake      chan struct{}
+	hurry     chan struct{}
+	next      atomic.Int64 // when it looks by itself, unix nanoseconds
 
 	mu        sync.Mutex // guards what follows
 	temporary autoscale.Temporary
@@ -52,7 +55,7 @@ func newScaler(s *Supervisor) *scaler {
 	return &scaler{
 		pool: s.pool, processes: s.app != nil, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
 		limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
-		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
+		note: s.decisions.note, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
 	}
 }
 
@@ -60,6 +63,20 @@ func newScaler(s *Supervisor) *scaler {
 func (c *scaler) nudge() {
 	select {
 	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// soon is how long after the last idle slot was taken the scaler looks: a task that is shorter costs no look at the queues.
+const soon = 50 * time.Millisecond
+
+// full says that the last idle slot was taken: a message that comes now finds none, and nobody would tell. It never waits.
+func (c *scaler) full() {
+	if c.next.Load()-time.Now().UnixNano() <= int64(soon) {
+		return
+	}
+	select {
+	case c.hurry <- struct{}{}:
 	default:
 	}
 }
@@ -81,6 +98,9 @@ func (c *scaler) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.hurry:
+			c.wait(timer, min(soon, time.Until(time.Unix(0, c.next.Load()))))
+			continue
 		case <-c.wake:
 		case <-timer.C:
 		}
@@ -88,8 +108,13 @@ func (c *scaler) run(ctx context.Context) {
 		var decision autoscale.Decision
 		state, decision = autoscale.Decide(c.policy(), state, c.sample(ctx, now), now)
 		c.follow(decision)
-		timer.Reset(decision.NextCheck)
+		c.wait(timer, decision.NextCheck)
 	}
+}
+
+func (c *scaler) wait(timer *time.Timer, d time.Duration) {
+	c.next.Store(time.Now().Add(d).UnixNano())
+	timer.Reset(d)
 }
 
 // follow tells the pool, and the log if something changed.

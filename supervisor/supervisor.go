@@ -312,6 +312,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 		Hooks: pool.Hooks{
 			Started: func(_ int, took time.Duration) { s.tally.childStarted(took); s.scaler.started(took) },
 			Closed:  func(_ int, reason pool.Reason) { s.tally.childClosed(reason); s.scaler.nudge() },
+			Full:    func() { s.scaler.full() },
 		},
 	})
 	ctx, cancel := context.WithCancel(ctx)
