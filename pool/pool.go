@@ -26,7 +26,6 @@ type Hooks struct {
 	Started func(slot int, took time.Duration)
 	Closed  func(slot int, reason Reason)
 	Changed func() // a slot changed its state, other than from idle to busy
-	Full    func() // the last idle slot took a job
 }
 
 func (h Hooks) started(slot int, took time.Duration) {
@@ -71,7 +70,6 @@ type Pool struct {
 	factory Factory
 	gen     atomic.Uint64
 	over    atomic.Bool // surplus > 0
-	idle    atomic.Int64
 	bugs    atomic.Uint64
 }
 
@@ -132,6 +130,19 @@ func (p *Pool) adjust() {
 	p.over.Store(excess > 0)
 }
 
+// Shed lets one slot go for lack of memory, if it is idle, and lowers the target by it.
+func (p *Pool) Shed(id int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.slots[id]
+	if s == nil || s.ctx.Err() != nil || State(s.state.Load()) != Idle {
+		return false
+	}
+	p.target = max(0, p.target-1)
+	s.retire(errShed)
+	return true
+}
+
 // add starts a slot under the lowest free number. The caller holds mu.
 func (p *Pool) add() {
 	id := 1
@@ -176,16 +187,6 @@ func (p *Pool) ended(s *slot) {
 func (p *Pool) changed() {
 	if p.hooks.Changed != nil {
 		p.hooks.Changed()
-	}
-}
-
-// counted keeps the number of idle slots and tells when the last one of them took a job.
-func (p *Pool) counted(was, next State) {
-	if next == Idle {
-		p.idle.Add(1)
-	}
-	if was == Idle && p.idle.Add(-1) == 0 && next == Busy && p.hooks.Full != nil {
-		p.hooks.Full()
 	}
 }
 
