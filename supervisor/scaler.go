@@ -101,7 +101,11 @@ func (c *scaler) follow(d autoscale.Decision) {
 	c.note(time.Now(), d)
 	c.pool.Resize(d.Target)
 	if d.Target != before.Target || d.Bound != before.Bound {
-		c.log.Info(d.Reason, "target", d.Target, "before", before.Target, "bound", d.Bound)
+		fields := []any{"before", before.Target}
+		if d.Bound != "" {
+			fields = append(fields, "bound", d.Bound)
+		}
+		c.log.Info(d.Reason, fields...) // which begins with the target
 	}
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/agensium/agensium/supervisor"
 	"github.com/agensium/agensium/supervisor/config"
@@ -48,7 +46,7 @@ type workerCommand struct {
 	UID              string   `name:"uid" hidden:""`
 	GID              string   `name:"gid" hidden:""`
 	Umask            string   `hidden:""`
-	Settings         []string `arg:"" optional:"" passthrough:"" hidden:""`
+	Settings         []string `arg:"" optional:"" hidden:""`
 }
 
 // Run is called by kong.
@@ -85,16 +83,12 @@ func (c *call) input(flags *config.Flags) config.Input {
 	return config.Input{Path: c.cli.Config, Flags: flags}
 }
 
-// load reads the settings; all that is wrong with them is one error, a line each.
+// load reads the settings; all that is wrong with them is one error, a line each, with what to do about it.
 func (c *call) load(flags *config.Flags) (*config.Loaded, error) {
 	loaded, err := config.Load(c.input(flags))
 	var problems config.Problems
 	if errors.As(err, &problems) {
-		lines := make([]string, len(problems))
-		for i, p := range problems {
-			lines[i] = p.String()
-		}
-		return nil, usage(fmt.Errorf("%s", strings.Join(lines, "\n")), "agensium config show prints every setting and where it came from")
+		return nil, usage(problems, "")
 	}
 	return loaded, err
 }
