@@ -24,8 +24,17 @@ import (
 // goTasks runs the tasks that need no Python: handlers of the program's own and commands of the configuration. What becomes
 // of them is recorded here. Its connections are opened when a task needs one: a chord, a chain, a retry, STARTED.
 type goTasks struct {
-	routes  []mixed.Route
-	clients []*redis.Client
+	routes   []mixed.Route
+	clients  []*redis.Client
+	handlers *handler.Handlers // nil: there are commands only
+}
+
+// overrun is how many handlers were given up and still run; each holds a slot.
+func (g *goTasks) overrun() int {
+	if g == nil || g.handlers == nil {
+		return 0
+	}
+	return g.handlers.Overrun()
 }
 
 // withoutPython tells whether there are tasks to run and no application to import.
@@ -59,6 +68,7 @@ func (s *Supervisor) executors(now *settings, target, results *redisconn.Target)
 		if err != nil {
 			return nil, err
 		}
+		s.goTasks.handlers = handlers
 		s.goTasks.add("go", handlers, func(task string) bool { return s.o.Handlers.Lookup(task) != nil })
 	}
 	if len(c.Commands) > 0 {

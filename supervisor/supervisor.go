@@ -335,6 +335,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	s.scaler = newScaler(s)
 	s.consumes()
 	loops.Go(func() { s.scaler.run(ctx) })
+	loops.Go(func() { s.heartbeats(ctx) })
 	loops.Go(func() { s.watch().run(ctx) })
 	s.applicationReady()
 	s.log.Info(s.node + " ready.")

@@ -17,7 +17,7 @@ type workerCommand struct {
 	Loglevel          string   `short:"l" placeholder:"LEVEL" help:"debug, info, warning, error."`
 	Logfile           string   `short:"f" placeholder:"FILE" help:"Log to this file instead of standard error."`
 	LogFormat         string   `placeholder:"FORMAT" help:"text or json."`
-	TaskEvents        bool     `short:"E" help:"Send events for Flower and other monitors."`
+	TaskEvents        bool     `short:"E" aliases:"events" help:"Send events for Flower and other monitors."`
 	TimeLimit         *float64 `placeholder:"S" help:"Hard time limit of a task, seconds."`
 	SoftTimeLimit     *float64 `placeholder:"S" help:"Soft time limit of a task, seconds."`
 	MaxTasksPerChild  *int     `placeholder:"N" help:"Replace a child after this many tasks."`
@@ -39,10 +39,10 @@ type workerCommand struct {
 	Loader             string   `placeholder:"LOADER" help:"Celery's loader class."`
 
 	Beat             bool     `short:"B" help:"Refused: run celery beat beside it."`
-	ScheduleFilename string   `short:"s" placeholder:"FILE" hidden:""`
+	ScheduleFilename string   `short:"s" aliases:"schedule" placeholder:"FILE" hidden:""`
 	Scheduler        string   `placeholder:"CLASS" hidden:""`
 	Detach           bool     `short:"D" help:"Refused: let systemd or a container run it."`
-	Purge            bool     `help:"Refused: use celery purge."`
+	Purge            bool     `aliases:"discard" help:"Refused: use celery purge."`
 	UID              string   `name:"uid" hidden:""`
 	GID              string   `name:"gid" hidden:""`
 	Umask            string   `hidden:""`

@@ -260,6 +260,9 @@ func (a *Application) spawn(ctx context.Context, slot int) (*Child, error) {
 // Ready has Celery's worker_ready sent in the zygote.
 func (a *Application) Ready() { a.event(map[string]any{"name": "worker_ready"}) }
 
+// Heartbeat has Celery's heartbeat_sent sent in the zygote.
+func (a *Application) Heartbeat() { a.event(map[string]any{"name": "heartbeat_sent"}) }
+
 // ShuttingDown has Celery's worker_shutting_down sent in the zygote: the name of the signal, "Warm" or "Cold", and the
 // exit status to be.
 func (a *Application) ShuttingDown(sig, how string, exitcode int) {

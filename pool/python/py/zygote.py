@@ -182,6 +182,8 @@ class Zygote:
         from celery import signals
         if name == 'worker_ready':
             signals.worker_ready.send(sender=application.Consumer(self.worker))
+        elif name == 'heartbeat_sent':
+            signals.heartbeat_sent.send(sender=application.Consumer(self.worker))
         elif name == 'worker_shutting_down':
             signals.worker_shutting_down.send(sender=self.worker.hostname, **kwargs)
 
