@@ -310,6 +310,11 @@ func (f *field) settled(dead int64) {
 	if dead > 0 {
 		want["dead"] = dead
 	}
+	defer func() {
+		if now := f.places(); !maps.Equal(now, want) {
+			f.t.Errorf("messages lie in %v, want %v; claims %q", now, want, f.c.Keys(context.Background(), "agensium:claim:*").Val())
+		}
+	}()
 	celerytest.Eventually(f.t, "all messages to be settled", func() bool { return maps.Equal(f.places(), want) })
 }
 
