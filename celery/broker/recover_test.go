@@ -217,6 +217,34 @@ func TestANodeThatWasAwayTooLongKeepsWhatNobodyTook(t *testing.T) {
 	}
 }
 
+func TestAReplyThatIsOlderThanTheLeaseIsNotDelivered(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c := r.Client(0)
+	p := celerytest.StartProxy(t, r.Addr())
+	paused := start(t, p.URL(0), func(o *Options) {
+		o.Node, o.BusyLease, o.IdleLease = "paused", 500*time.Millisecond, 500*time.Millisecond
+	})
+	came := make(chan *celery.Delivery, 1)
+	go func() { d, _ := paused.Next(bounded(t), nil); came <- d }()
+	celerytest.Eventually(t, "waits", func() bool { return paused.Status().Blocked == 4 })
+	id := paused.Status().Incarnation
+	p.BlackHole(true)
+	push(t, c, "celery", "a")
+	celerytest.Eventually(t, "a claim that it does not hear of", func() bool { return len(claimKeys(t, c)) == 1 })
+	celerytest.Eventually(t, "the lease to end", func() bool { return c.Exists(bounded(t), "agensium:lease:"+id).Val() == 0 })
+	other := start(t, r.URL(0), func(o *Options) { o.Node = "other" })
+	d := next(t, other, nil)
+	p.BlackHole(false)
+	celerytest.Eventually(t, "the lapse", func() bool { return paused.Status().Lapses > 0 })
+	if err := other.Settle(bounded(t), *acked(d)); err != nil {
+		t.Fatal(err)
+	}
+	push(t, c, "celery", "b")
+	if d := <-came; d == nil || idOf(d.Raw) != "b" {
+		t.Errorf("it was given what another node had taken")
+	}
+}
+
 func TestRedisRestarted(t *testing.T) {
 	r := celerytest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	c := r.Client(0)
