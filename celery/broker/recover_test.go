@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -226,7 +227,7 @@ func TestAReplyThatIsOlderThanTheLeaseIsNotDelivered(t *testing.T) {
 	})
 	came := make(chan *celery.Delivery, 1)
 	go func() { d, _ := paused.Next(bounded(t), nil); came <- d }()
-	celerytest.Eventually(t, "waits", func() bool { return paused.Status().Blocked == 4 })
+	celerytest.Eventually(t, "waits", func() bool { return strings.Contains(c.Info(bounded(t), "clients").Val(), "blocked_clients:4\r") })
 	id := paused.Status().Incarnation
 	p.BlackHole(true)
 	push(t, c, "celery", "a")
