@@ -31,8 +31,8 @@ func (e *DecodeError) Error() string { return "decode message: " + e.Detail }
 
 // headers is where the headers of protocol 2, or the body's members of protocol 1, lie (protocol notes A.2, A.4).
 type headers struct {
-	task, id, shadow, eta, expires, group, groupIndex, retries, timelimit, rootID, parentID  span
-	argsrepr, kwargsrepr, origin, ignoreResult, stamps, compression, redelivered, deliveries span
+	task, id, shadow, eta, expires, group, groupIndex, retries, timelimit, rootID, parentID          span
+	argsrepr, kwargsrepr, origin, ignoreResult, stamps, compression, redelivered, deliveries, parked span
 }
 
 func (h *headers) member(key []byte) (*span, noter) {
@@ -75,6 +75,8 @@ func (h *headers) member(key []byte) (*span, noter) {
 		return &h.redelivered, nil
 	case HeaderDeliveries:
 		return &h.deliveries, nil
+	case HeaderParked:
+		return &h.parked, nil
 	}
 	return nil, nil
 }
@@ -108,15 +110,19 @@ func Decode(raw []byte, loc *time.Location) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer layouts.Put(l)
 	r := newReader(raw, l.headersAt)
 	t := &Task{
 		Protocol:        2,
-		ContentType:     mimeType(raw, l.contentType),
-		ContentEncoding: mimeType(raw, l.contentEncoding),
+		ContentType:     word(raw, l.contentType),
+		ContentEncoding: word(raw, l.contentEncoding),
 		Compression:     r.string(l.headers.compression),
 		Redelivered:     isTrue(raw, l.headers.redelivered) || isTrue(raw, l.properties.info.redelivered),
 		Deliveries:      r.count(l.headers.deliveries),
+		Parked:          r.string(l.headers.parked),
 		Raw:             raw,
+		body:            l.body,
+		encoding:        word(raw, l.properties.bodyEncoding),
 	}
 	t.readProperties(raw, l)
 	switch {
@@ -176,10 +182,13 @@ func (t *Task) readProtocol1(l *layout, loc *time.Location) error {
 	}
 	body, err := l.openBody(t.Raw)
 	var unsupported *UnsupportedError
+	var bad *DecodeError
 	switch {
 	case errors.As(err, &unsupported), err == nil && t.ContentType != "application/json":
 		t.Opaque, t.ID = true, t.CorrelationID
 		return nil
+	case errors.As(err, &bad):
+		return refuse(bad.Cause, bad.Detail)
 	case err != nil:
 		return refuse(CauseUndecodable, err.Error())
 	}
@@ -210,13 +219,15 @@ func (t *Task) readProperties(raw []byte, l *layout) {
 	t.Priority, _ = integer(raw, l.properties.priority)
 }
 
-// mimeType reads a content type or encoding, the usual ones without a copy.
-func mimeType(raw []byte, v span) string {
+// word reads a content type or encoding, the usual ones without a copy.
+func word(raw []byte, v span) string {
 	switch string(v.of(raw)) {
 	case `"application/json"`:
 		return "application/json"
 	case `"utf-8"`:
 		return "utf-8"
+	case `"base64"`:
+		return "base64"
 	}
 	return newReader(raw, v).string(v)
 }

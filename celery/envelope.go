@@ -5,7 +5,10 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
+
+	"github.com/agensium/agensium/celery/pyjson"
 )
 
 // layout is where the parts of a message lie that we look at (protocol notes A.1).
@@ -78,12 +81,16 @@ func (i *deliveryInfo) member(key []byte) (*span, noter) {
 	return nil, nil
 }
 
-// survey finds the parts of a message. Only what Python cannot read either is an error.
+// layouts are used again: one is larger than most messages.
+var layouts = sync.Pool{New: func() any { return new(layout) }}
+
+// survey finds the parts of a message; who is done with them may put the layout back. Only what Python cannot read either is an error.
 func survey(raw []byte) (*layout, error) {
 	if !utf8.Valid(raw) {
 		return nil, &DecodeError{Cause: CauseUndecodable, Detail: "the message is not UTF-8"}
 	}
-	l := &layout{}
+	l := layouts.Get().(*layout)
+	*l = layout{}
 	s := scanner{text: raw}
 	ok := s.object(l)
 	if s.space(); !ok || s.pos != len(raw) {
@@ -115,6 +122,19 @@ func Redelivered(raw []byte, count int) ([]byte, error) {
 	} else {
 		edit.set(root, "properties", l.propsAt, []member{{"delivery_info", object(info), span{}}})
 	}
+	return edit.apply(), nil
+}
+
+// ParkedFor returns the message with its header [HeaderParked] set. All other bytes stay as they are. The error is a
+// [*DecodeError], for a message that is not a JSON object.
+func ParkedFor(raw []byte, why string) ([]byte, error) {
+	l, err := survey(raw)
+	if err != nil {
+		return nil, err
+	}
+	edit := editor{text: raw}
+	root := span{bytes.IndexByte(raw, '{'), bytes.LastIndexByte(raw, '}') + 1}
+	edit.set(root, "headers", l.headersAt, []member{{HeaderParked, string(pyjson.AppendString(nil, why)), l.headers.parked}})
 	return edit.apply(), nil
 }
 

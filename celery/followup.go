@@ -106,7 +106,7 @@ var protocolHeaders = map[string]bool{
 	"lang": true, "task": true, "id": true, "shadow": true, "eta": true, "expires": true, "group": true, "group_index": true,
 	"retries": true, "timelimit": true, "root_id": true, "parent_id": true, "argsrepr": true, "kwargsrepr": true, "origin": true,
 	"ignore_result": true, "replaced_task_nesting": true, "stamped_headers": true, "stamps": true, "compression": true,
-	"redelivered": true, HeaderDeliveries: true, "x-death": true,
+	"redelivered": true, HeaderDeliveries: true, HeaderParked: true, "x-death": true,
 }
 
 // keepHeaders takes over the application's headers and the stamps of r's message.

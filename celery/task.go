@@ -6,6 +6,10 @@ import "time"
 // put-back and a retry do not count.
 const HeaderDeliveries = "x-delivery-count"
 
+// HeaderParked says why the message was parked last, by whoever parked it. It saves a task that waited for its turn from
+// waiting again.
+const HeaderParked = "x-agensium-parked"
+
 // Task is a decoded message. Absent fields are zero. The body stays encoded: only the executor opens it.
 type Task struct {
 	ID            string
@@ -38,10 +42,14 @@ type Task struct {
 	ReplyTo       string
 	CorrelationID string
 	DeliveryTag   string
-	Redelivered   bool // headers.redelivered or delivery_info.redelivered
-	Deliveries    int  // HeaderDeliveries
+	Redelivered   bool   // headers.redelivered or delivery_info.redelivered
+	Deliveries    int    // HeaderDeliveries
+	Parked        string // HeaderParked; empty if absent
 
 	Raw []byte // the message, untouched
+
+	body     span   // where Decode saw the body in Raw
+	encoding string // of the body, as in properties.body_encoding
 }
 
 // DisplayName is the name that logs and events show.
@@ -54,6 +62,18 @@ func (t *Task) DisplayName() string {
 
 // String is how Celery's log names a task: name[id].
 func (t *Task) String() string { return t.DisplayName() + "[" + t.ID + "]" }
+
+// Body returns the body as its serializer wrote it: [Body] of Raw, which need not be looked through again.
+func (t *Task) Body() ([]byte, error) {
+	if !t.body.found() {
+		return Body(t.Raw)
+	}
+	body, err := decodeBody(t.Raw, t.body, t.encoding)
+	if err != nil {
+		return nil, err
+	}
+	return decompress(body, t.Compression)
+}
 
 // Due tells whether the task may run at now.
 func (t *Task) Due(now time.Time) bool { return t.ETA.IsZero() || !t.ETA.After(now) }

@@ -11,9 +11,11 @@ import (
 	"github.com/agensium/agensium/celery"
 )
 
-// errRetired ends a slot's wait because the pool is to become smaller, errRenew because its executor is to be replaced.
+// errRetired ends a slot's wait because the pool is to become smaller, errShed because memory is short, errRenew because its executor is
+// to be replaced.
 var (
 	errRetired = errors.New("slot retired")
+	errShed    = errors.New("slot retired for lack of memory")
 	errRenew   = errors.New("executor to be replaced")
 	errGone    = errors.New("executor is gone")
 )
@@ -30,13 +32,13 @@ type slot struct {
 	state   atomic.Uint32           // written by run, read by snapshots
 	since   atomic.Int64            // unix nanoseconds of the last change of state
 	pid     atomic.Int64            // of the executor; 0 if it is no process
+	tasks   atomic.Int64            // that the executor ran
 	running atomic.Pointer[Running] // the job, while busy
 	turn    atomic.Pointer[turn]    // the executor's; others may end it
 
 	executor   Executor
 	generation uint64    // of the factory that the executor came from
 	born       time.Time // of the executor
-	tasks      int       // that the executor ran
 	full       bool      // the executor holds more memory than it may
 	restarts   restarts
 	leaving    Reason // set when the slot is to end after this executor
@@ -135,7 +137,8 @@ func (s *slot) start(c *carried) bool {
 		begun := time.Now()
 		executor, err := factory.Start(starting, s.id)
 		if err == nil {
-			s.executor, s.generation, s.born, s.tasks, s.full = executor, generation, time.Now(), 0, false
+			s.executor, s.generation, s.born, s.full = executor, generation, time.Now(), false
+			s.tasks.Store(0)
 			ctx, end := context.WithCancelCause(s.ctx)
 			s.turn.Store(&turn{ctx, end})
 			if p, ok := executor.(Process); ok {
@@ -185,7 +188,7 @@ func (s *slot) serve(c *carried) (Reason, *carried) {
 		if err != nil {
 			return s.lost(c, outcome, err)
 		}
-		s.tasks++
+		s.tasks.Add(1)
 		done = &Finished{Job: c.job, Outcome: outcome, Loss: c.loss}
 		c = nil
 	}
@@ -204,7 +207,7 @@ func (s *slot) due() Reason {
 	switch {
 	case s.full:
 		return ReasonMaxMemory
-	case limits.MaxTasks > 0 && s.tasks >= limits.MaxTasks:
+	case limits.MaxTasks > 0 && int(s.tasks.Load()) >= limits.MaxTasks:
 		return ReasonMaxTasks
 	case limits.MaxAge > 0 && time.Since(s.born) >= limits.MaxAge:
 		return ReasonMaxAge
@@ -222,8 +225,11 @@ func (s *slot) ending(err error) Reason {
 		return ReasonReload
 	}
 	s.leaving = ReasonShutdown
-	if errors.Is(err, errRetired) {
+	switch {
+	case errors.Is(err, errRetired):
 		s.leaving = ReasonScaleDown
+	case errors.Is(err, errShed):
+		s.leaving = ReasonMemory
 	}
 	return s.leaving
 }
@@ -291,14 +297,17 @@ func (s *slot) close(reason Reason) {
 		s.log.Warn("close executor", "pid", s.pid.Load(), "reason", reason, "error", err)
 	}
 	s.pool.hooks.closed(s.id, reason)
-	s.log.Debug("executor closed", "pid", s.pid.Load(), "reason", reason, "tasks", s.tasks)
+	s.log.Debug("executor closed", "pid", s.pid.Load(), "reason", reason, "tasks", s.tasks.Load())
 	s.turn.Load().end(errGone)
 	s.executor = nil
 	s.pid.Store(0)
 }
 
 func reasonOf(ctx context.Context) Reason {
-	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errRetired) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errShed):
+		return ReasonMemory
+	case ctx.Err() != nil && !errors.Is(cause, errRetired):
 		return ReasonShutdown
 	}
 	return ReasonScaleDown

@@ -11,6 +11,7 @@ type SlotStatus struct {
 	State   State
 	Since   time.Time // of the state
 	PID     int       // 0 if the executor is no process, or there is none
+	Tasks   int       // that the executor ran
 	Running *Running  // nil unless busy
 }
 
@@ -38,7 +39,7 @@ func (p *Pool) Status() Status {
 	status := Status{Target: p.target, Slots: make([]SlotStatus, 0, len(p.slots))}
 	for _, s := range p.slots {
 		status.Slots = append(status.Slots, SlotStatus{
-			ID: s.id, State: State(s.state.Load()), Since: time.Unix(0, s.since.Load()), PID: int(s.pid.Load()), Running: s.running.Load(),
+			ID: s.id, State: State(s.state.Load()), Since: time.Unix(0, s.since.Load()), PID: int(s.pid.Load()), Tasks: int(s.tasks.Load()), Running: s.running.Load(),
 		})
 	}
 	slices.SortFunc(status.Slots, func(a, b SlotStatus) int { return a.ID - b.ID })

@@ -3,9 +3,6 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"os"
-	"slices"
-	"syscall"
 	"time"
 
 	"github.com/agensium/agensium/celery"
@@ -17,8 +14,9 @@ import (
 // command may touch can be seen.
 func (s *Supervisor) controlled() control.Node {
 	return control.Node{
-		Requests: nodeRequests{s}, Revoker: nodeRevoker{s}, Consumers: nodeConsumers{s}, Registry: nodeRegistry{s},
-		Statistics: nodeStatistics{s}, Lifecycle: nodeLifecycle{s},
+		Requests: nodeRequests{s}, Parked: nodeParked{s}, Revoker: nodeRevoker{s}, Limits: nodeLimits{s}, Pool: nodePool{s},
+		Autoscaler: nodeAutoscaler{s}, Consumers: nodeConsumers{s}, Registry: nodeRegistry{s}, Settings: nodeSettings{s},
+		Statistics: nodeStatistics{s}, Lifecycle: nodeLifecycle{s}, Custom: nodeCustom{s},
 	}
 }
 
@@ -38,26 +36,31 @@ func (n nodeRequests) Active() []control.Request {
 // Reserved is always empty: a message is claimed only when a slot is free for it.
 func (n nodeRequests) Reserved() []control.Request { return nil }
 
+type nodeParked struct{ *Supervisor }
+
+// Parked shows those that wait for their turn under a rate limit with the time of their turn.
+func (n nodeParked) Parked(ctx context.Context, most int) ([]control.Request, error) {
+	parked, err := n.broker.Parked(ctx, most)
+	if err != nil {
+		return nil, err
+	}
+	requests := make([]control.Request, 0, len(parked))
+	for _, p := range parked {
+		t, err := celery.Decode(p.Message, time.UTC)
+		if err != nil {
+			continue // it is met when it is due
+		}
+		if t.ETA.Before(p.Until) {
+			t.ETA = p.Until.UTC()
+		}
+		requests = append(requests, control.Request{Task: t})
+	}
+	return requests, nil
+}
+
 func (s *Supervisor) acksLate(job pool.Job) bool {
 	o, _ := s.current.Load().known(job.Task.Name)
 	return o.AcksLate
-}
-
-type nodeRevoker struct{ *Supervisor }
-
-// Revoked does nothing: REVOKED is recorded when the message comes up, by whoever claims it.
-func (n nodeRevoker) Revoked(context.Context, []string) error { return nil }
-
-// terminated is why a job is killed that somebody asked to terminate.
-type terminated struct{ signal syscall.Signal }
-
-func (t terminated) Error() string {
-	return "terminated by remote control with " + signalName(int(t.signal))
-}
-func (t terminated) LossCause() celery.LossCause { return celery.LossTerminated }
-
-func (n nodeRevoker) Terminate(_ context.Context, ids []string, signal syscall.Signal) []string {
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !n.pool.Terminate(id, terminated{signal}) })
 }
 
 type nodeConsumers struct{ *Supervisor }
@@ -89,38 +92,6 @@ func (n nodeConsumers) CancelConsumer(_ context.Context, name string) error {
 	n.consumed.remove(name)
 	n.log.Info("queue left", "queue", name, "reason", "remote control")
 	return nil
-}
-
-type nodeRegistry struct{ *Supervisor }
-
-func (n nodeRegistry) Registered(context.Context, []string) ([]control.RegisteredTask, error) {
-	now := n.current.Load()
-	tasks := make([]control.RegisteredTask, 0, len(now.tasks))
-	for name, o := range now.tasks {
-		t := control.RegisteredTask{Name: name, Attributes: map[string]string{}}
-		if o.RateLimit != "" {
-			t.Attributes["rate_limit"] = o.RateLimit
-		}
-		tasks = append(tasks, t)
-	}
-	return tasks, nil
-}
-
-type nodeStatistics struct{ *Supervisor }
-
-func (n nodeStatistics) Statistics() control.Statistics {
-	c := n.current.Load().Config
-	status := n.pool.Status()
-	stats := control.Statistics{
-		Total: n.tally.totals(), PID: os.Getpid(), Uptime: time.Since(n.begun), MaxConcurrency: c.Pool.Concurrency,
-		MaxTasks: c.Pool.MaxTasksPerChild, SoftLimit: c.Tasks.SoftTimeLimit, HardLimit: c.Tasks.TimeLimit, Prefetch: len(status.Slots),
-	}
-	for _, slot := range status.Slots {
-		if slot.PID != 0 {
-			stats.Processes = append(stats.Processes, control.Process{PID: slot.PID, Busy: slot.State == pool.Busy})
-		}
-	}
-	return stats
 }
 
 type nodeLifecycle struct{ *Supervisor }

@@ -21,7 +21,15 @@ func (s *Supervisor) sendsEvents(t *celery.Task) bool {
 func (s *Supervisor) received(t *celery.Task, d *celery.Delivery) {
 	s.meterReceived(t, d)
 	s.estimates.claimed(d.Queue, t.Name)
-	if s.sendsEvents(t) {
+	s.scaler.taken()
+	if !wasParked(t) && s.sendsEvents(t) {
+		s.control.Events.TaskReceived(t)
+	}
+}
+
+// parked tells that the task came; it is told once, however often the task is met.
+func (s *Supervisor) parked(t *celery.Task) {
+	if !wasParked(t) && s.sendsEvents(t) {
 		s.control.Events.TaskReceived(t)
 	}
 }
@@ -40,15 +48,16 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 	if f.Job.Verdict == nil || f.Loss != nil {
 		s.tally.active.Add(-1)
 	}
+	signal := s.terminations.take(t.ID)
+	v := f.Job.Verdict
+	if v != nil && v.Cause == "expired" && s.control != nil {
+		s.control.Revoked.Add(t.ID) // as Celery does: a copy of the message that comes later is not looked at twice
+	}
 	if !s.sendsEvents(t) {
 		return
 	}
 	e := s.control.Events
-	if v := f.Job.Verdict; v != nil && v.State == celery.StateRevoked {
-		signal := 0
-		if f.Loss != nil {
-			signal = f.Loss.Signal
-		}
+	if v != nil && v.State == celery.StateRevoked {
 		e.TaskRevoked(t.ID, v.Cause == "terminated", signal, v.Cause == "expired")
 		return
 	}

@@ -18,18 +18,26 @@ import (
 
 // adopt makes what the files and the application say the settings of now.
 func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
+	s.current.Store(s.newSettings(s.resolve(loaded, info), info))
+}
+
+// resolve adds what the application says to what was read.
+func (s *Supervisor) resolve(loaded *config.Loaded, info python.Info) *config.Effective {
 	var says config.AppSettings
-	if info.App != "" || !s.withoutPython() {
+	if info.App != "" || !s.withoutPython(loaded.Config) {
 		says = ownWords(appSettings(info), loaded)
 	}
-	effective := loaded.Resolve(says)
+	return loaded.Resolve(says)
+}
+
+func (s *Supervisor) newSettings(effective *config.Effective, info python.Info) *settings {
 	now := &settings{Effective: effective, info: info}
 	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
 	for name, task := range info.Tasks {
 		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)
 	}
 	s.goOptions(now)
-	s.current.Store(now)
+	return now
 }
 
 // ownWords leaves out what the application has from us: what REDIS_URL gave it stands in its settings, too.
@@ -74,9 +82,8 @@ func (n *settings) known(name string) (celery.TaskOptions, bool) {
 	return o, ok
 }
 
-// limits returns a task's time limits: the message's, else the task's, else those of the node (protocol notes D.7).
-func (n *settings) limits(t *celery.Task) (soft, hard time.Duration) {
-	o, _ := n.known(t.Name)
+// limits returns a task's time limits: the message's, else those of its options, else those of the node (protocol notes D.7).
+func (n *settings) limits(t *celery.Task, o celery.TaskOptions) (soft, hard time.Duration) {
 	soft = first(t.SoftTimeLimit, o.SoftTimeLimit, n.Config.Tasks.SoftTimeLimit)
 	hard = first(t.TimeLimit, o.TimeLimit, n.Config.Tasks.TimeLimit)
 	return soft, hard
@@ -184,6 +191,20 @@ func (s *Supervisor) targets(now *settings) (messages, results *redisconn.Target
 		return nil, nil, fmt.Errorf("results: %w", err)
 	}
 	return messages, results, nil
+}
+
+// checkURLs reads the URLs that the application is about to get, so that a bad one is named before Celery stumbles over it.
+func checkURLs(set map[string]any) error {
+	for _, name := range []string{"broker_url", "result_backend"} {
+		url := text(set[name])
+		if !strings.HasPrefix(url, "redis://") && !strings.HasPrefix(url, "rediss://") {
+			continue // others depend on settings of the application, or are Celery's to read
+		}
+		if _, err := redisconn.Parse(url, nil); err != nil {
+			return &SetupError{Err: fmt.Errorf("%s: %w", name, err), Hint: hintURLs}
+		}
+	}
+	return nil
 }
 
 func withSSL(transport map[string]any, ssl any) map[string]any {

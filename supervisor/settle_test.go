@@ -94,7 +94,7 @@ func TestVerdictOfALostChild(t *testing.T) {
 		"rejecting, the fifth time":  {rejecting, 4, crash, "WorkerLostError max_deliveries"},
 		"hard limit":                 {rejecting, 0, &celery.Loss{Cause: celery.LossHardLimit, Limit: time.Second}, "TimeLimitExceeded hard_limit"},
 		"terminated":                 {rejecting, 0, &celery.Loss{Cause: celery.LossTerminated}, "TaskRevokedError terminated"},
-		"drained":                    {ackEarly, 0, &celery.Loss{Cause: celery.LossShutdown}, ""},
+		"drained":                    {rejecting, 0, &celery.Loss{Cause: celery.LossShutdown}, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

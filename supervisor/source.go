@@ -23,9 +23,10 @@ type queues interface {
 // supervisor; its methods are called by the slots' goroutines.
 type source struct {
 	queues queues
-	gate   func() gate                                   // the settings of now
-	limits func(*celery.Task) (soft, hard time.Duration) // of a task, after message, task and configuration
-	repr   func() bool                                   // the repr of return values is wanted
+	gate   func() gate                                                                   // the settings of now
+	limits func(*celery.Task) (soft, hard time.Duration)                                 // of a task, after message, task and configuration
+	turn   func(context.Context, *celery.Task, time.Time) (turn time.Time, limit string) // of a task under a rate limit
+	repr   func() bool                                                                   // the repr of return values is wanted
 	lines  *taskLines
 	watch  observer
 	log    hclog.Logger
@@ -37,12 +38,14 @@ type source struct {
 // holding is what is remembered of a delivery in progress.
 type holding struct {
 	task    *celery.Task
+	gate    gate // the settings it began with: it keeps them to its end
 	putBack bool // by a drain: whatever the task still does is dropped
 }
 
 // observer hears of each step of a task. Events, metrics and the scaling decision stand behind it.
 type observer interface {
 	received(t *celery.Task, d *celery.Delivery)
+	parked(t *celery.Task)
 	started(t *celery.Task)
 	finished(f *pool.Finished, s *broker.Settlement)
 }
@@ -61,9 +64,10 @@ func (s *source) Next(ctx context.Context, slot int, done *pool.Finished) (pool.
 			}
 			return pool.Job{}, err
 		}
+		g := s.gate()
 		var job pool.Job
-		if job, settled = s.open(d); settled == nil {
-			s.hold(job)
+		if job, settled = s.open(ctx, d, g); settled == nil {
+			s.hold(job, g)
 			return job, nil
 		}
 	}
@@ -80,24 +84,28 @@ func (s *source) Settle(ctx context.Context, done pool.Finished) error {
 
 // Lost implements [pool.Source].
 func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
-	g := s.gate()
+	g := s.gateOf(job.Delivery)
 	o, _ := g.known(job.Task.Name)
 	s.lines.lost(job.Task, loss)
 	return g.rules.verdict(job, loss, o)
 }
 
 // open makes a job of a delivery, or says how it ends without one.
-func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
+func (s *source) open(ctx context.Context, d *celery.Delivery, g gate) (pool.Job, *broker.Finished) {
 	now := time.Now()
 	task, err := celery.Decode(d.Raw, time.UTC) // a naive time is UTC, whatever the application's timezone
 	if err != nil {
 		s.log.Error("message cannot be decoded", "queue", d.Queue, "bytes", len(d.Raw), "error", err, "next", "dead letter")
 		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err)}}
 	}
-	a := s.gate().admit(task, now)
+	a := g.admit(task, now)
 	if a.park {
-		s.lines.parked(task)
-		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Park, Until: task.ETA}}
+		return pool.Job{}, s.park(d, task, task.ETA, parkedForETA)
+	}
+	if a.verdict == nil {
+		if turn, limit := s.turn(ctx, task, now); turn.After(now) {
+			return pool.Job{}, s.park(d, task, turn, limit)
+		}
 	}
 	job := pool.Job{Task: task, Delivery: d, Verdict: a.verdict, Repr: s.repr()}
 	s.lines.received(task)
@@ -109,12 +117,24 @@ func (s *source) open(d *celery.Delivery) (pool.Job, *broker.Finished) {
 	return job, nil
 }
 
+// park lets a task wait in Redis. The message says what for, so that a task that had to wait for its turn begins when it is
+// there, and nobody is told twice that the task came.
+func (s *source) park(d *celery.Delivery, t *celery.Task, until time.Time, why string) *broker.Finished {
+	s.lines.parked(t, until, why)
+	s.watch.parked(t)
+	settlement := broker.Settlement{Action: broker.Park, Until: until}
+	if message, err := celery.ParkedFor(d.Raw, parkedFor(t, why)); err == nil {
+		settlement.Message = message
+	}
+	return &broker.Finished{Delivery: d, Settlement: settlement}
+}
+
 // finish decides how a finished job's delivery ends; nil if a drain has put it back already and the outcome is dropped.
 func (s *source) finish(done *pool.Finished) *broker.Finished {
+	g := s.gateOf(done.Job.Delivery)
 	if s.release(done.Job.Delivery) {
 		return nil
 	}
-	g := s.gate()
 	o, _ := g.known(done.Job.Task.Name)
 	settlement := g.rules.settlement(*done, o)
 	s.lines.ended(done, settlement)
@@ -122,10 +142,20 @@ func (s *source) finish(done *pool.Finished) *broker.Finished {
 	return &broker.Finished{Delivery: done.Job.Delivery, Settlement: settlement}
 }
 
-func (s *source) hold(job pool.Job) {
+func (s *source) hold(job pool.Job, g gate) {
 	s.mu.Lock()
-	s.held[job.Delivery] = &holding{task: job.Task}
+	s.held[job.Delivery] = &holding{task: job.Task, gate: g}
 	s.mu.Unlock()
+}
+
+// gateOf returns the settings that a delivery in progress began with.
+func (s *source) gateOf(d *celery.Delivery) gate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.held[d]; h != nil {
+		return h.gate
+	}
+	return s.gate()
 }
 
 // release forgets a delivery and tells whether it was put back meanwhile.
@@ -138,12 +168,12 @@ func (s *source) release(d *celery.Delivery) (putBack bool) {
 }
 
 // takeBack marks those deliveries in progress as put back that are chosen and were not before, and returns them.
-func (s *source) takeBack(choose func(*celery.Task) bool) []*celery.Delivery {
+func (s *source) takeBack(choose func(*holding) bool) []*celery.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*celery.Delivery
 	for d, h := range s.held {
-		if !h.putBack && choose(h.task) {
+		if !h.putBack && choose(h) {
 			h.putBack = true
 			all = append(all, d)
 		}
@@ -151,9 +181,9 @@ func (s *source) takeBack(choose func(*celery.Task) bool) []*celery.Delivery {
 	return all
 }
 
-// late tells whether a task is acknowledged when it has ended.
-func (s *source) late(t *celery.Task) bool {
-	o, _ := s.gate().known(t.Name)
+// late tells whether the task is acknowledged when it has ended.
+func (h *holding) late() bool {
+	o, _ := h.gate.known(h.task.Name)
 	return o.AcksLate
 }
 
@@ -174,14 +204,22 @@ func newSource(s *Supervisor) *source {
 			g := gate{known: now.known, rules: rules{maxDeliveries: now.Config.Tasks.MaxDeliveries}}
 			if s.control != nil {
 				g.revoked = func(t *celery.Task) bool {
+					s.awaitRevoked()
 					_, revoked := s.control.Revoked.Task(t)
 					return revoked
 				}
 			}
 			return g
 		},
-		limits: func(t *celery.Task) (soft, hard time.Duration) { return s.current.Load().limits(t) },
-		repr:   func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
+		limits: s.limits,
+		turn: func(ctx context.Context, t *celery.Task, now time.Time) (time.Time, string) {
+			r := s.rate(t.Name)
+			if r == nil {
+				return now, ""
+			}
+			return s.turns.take(ctx, t, r, now), r.text
+		},
+		repr: func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
 		lines: &taskLines{
 			log:     everyLine(s.log).Named("task"),
 			args:    func() bool { return s.current.Load().Config.Log.Args },

@@ -134,7 +134,7 @@ func (e *engine) adopt(c *claim) {
 		e.unserved = append(e.unserved, c)
 		return
 	}
-	for !e.draining && (!k.removed || c.heir) && len(e.waiters) > 0 {
+	for !e.draining && !e.paused && (!k.removed || c.heir) && len(e.waiters) > 0 {
 		w := e.waiters[len(e.waiters)-1]
 		e.waiters[len(e.waiters)-1] = nil
 		e.waiters = e.waiters[:len(e.waiters)-1]
@@ -142,6 +142,9 @@ func (e *engine) adopt(c *claim) {
 			e.b.lease.busy(len(e.claims) > 0)
 			return
 		}
+	}
+	if (!k.removed || c.heir) && e.hold(c) {
+		return
 	}
 	if c.heir {
 		e.unserved = append(e.unserved, c)

@@ -84,6 +84,10 @@ func (e *engine) regain(moving []*holding) {
 			e.giveAway(e.newClaim(h.ticket, h.key, h.found, now), redeliver)
 		}
 	}
+	if e.held != nil && e.held.taken {
+		delete(e.claims, &e.held.Delivery)
+		e.held = nil
+	}
 	e.owed = slices.DeleteFunc(e.owed, func(w *work) bool {
 		if w.claim == nil || !w.claim.taken {
 			return false

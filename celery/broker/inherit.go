@@ -90,6 +90,7 @@ func (e *engine) inherited(q *bequest, now time.Time) error {
 		d := newDoubt(t, q.key, now, e.b.opt.Quarantine)
 		d.heir = true
 		e.doubts = append(e.doubts, d)
+		e.b.recovery.poke() // it may still lie where it was
 	}
 	return nil
 }

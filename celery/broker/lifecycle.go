@@ -148,6 +148,12 @@ func (e *engine) register(life context.Context) error {
 }
 
 func (e *engine) removeQueue(queue string) {
+	e.adding = slices.DeleteFunc(e.adding, func(a adding) bool {
+		if a.queue == queue {
+			close(a.done)
+		}
+		return a.queue == queue
+	})
 	for _, k := range e.ring.remove(queue) {
 		waiting := false
 		for w := range e.waits {
@@ -169,6 +175,7 @@ func (e *engine) drain() {
 		w.answer(nil, ErrDraining)
 	}
 	e.waiters = nil
+	e.setSpare(nil)
 }
 
 // close puts back what is held and lets serve end when nothing is left.

@@ -162,6 +162,7 @@ type Settlement struct {
 	Results      []celery.Result // stored and published first
 	Action       Action
 	Until        time.Time   // Park: when the task is due
+	Message      []byte      // Park: what is parked instead of the message; nil: the message as it is
 	Dead         *DeadLetter // Bury: what is to be known of it; the broker fills in id, time, node, queue and message
 	Died         bool        // Requeue: whoever ran it died; the delivery count is raised
 	CheckSuccess bool        // never overwrite a stored SUCCESS: asked for when the delivery is a redelivery (protocol notes C.2)

@@ -24,7 +24,7 @@ type parking struct {
 	wake chan struct{}
 
 	mu   sync.Mutex
-	next time.Time // for when the timer is set
+	next time.Time // for when the timer is set; zero while the loop looks, as what is parked then may be missed
 }
 
 func newParking(b *Broker, ring *keyring) *parking {
@@ -34,16 +34,20 @@ func newParking(b *Broker, ring *keyring) *parking {
 func (p *parking) unacked() string { return p.b.opt.KeyPrefix + p.b.opt.UnackedKey }
 func (p *parking) index() string   { return p.b.opt.KeyPrefix + p.b.opt.UnackedIndexKey }
 
-// add appends the command that parks a claimed message. The tag is ours: producers choose theirs, and two messages may have the
+// add appends the command that parks a claimed message until s.Until. The tag is ours: producers choose theirs, and two messages may have the
 // same. Exchange and routing key are such that a stock worker restores it to the queue that it came from.
-func (p *parking) add(batch *batch, claim string, d *celery.Delivery, until time.Time) *redis.Cmd {
+func (p *parking) add(batch *batch, claim string, d *celery.Delivery, s *Settlement) *redis.Cmd {
 	queue, err := json.Marshal(d.Queue)
 	if err != nil {
 		panic(err) // a string
 	}
-	entry := slices.Concat([]byte("["), d.Raw, []byte(`, "", `), queue, []byte("]"))
+	message := d.Raw
+	if s.Message != nil {
+		message = s.Message
+	}
+	entry := slices.Concat([]byte("["), message, []byte(`, "", `), queue, []byte("]"))
 	keys := []string{claim, p.unacked(), p.index(), p.ring.parked()}
-	return batch.do(purposePark, parkScript.args(keys, newID(), entry, score(until))...)
+	return batch.do(purposePark, parkScript.args(keys, newID(), entry, score(s.Until))...)
 }
 
 // score is a time as kombu writes it: seconds with a fraction.
@@ -72,6 +76,7 @@ func (p *parking) run(life context.Context) {
 		case <-timer.C:
 		case <-p.wake:
 		}
+		p.setNext(time.Time{})
 		next, err := p.wakeDue(life)
 		if err != nil {
 			next = time.Now().Add(retry.next())
@@ -79,11 +84,15 @@ func (p *parking) run(life context.Context) {
 		} else {
 			retry.reset()
 		}
-		p.mu.Lock()
-		p.next = next
-		p.mu.Unlock()
+		p.setNext(next)
 		timer.Reset(time.Until(next))
 	}
+}
+
+func (p *parking) setNext(next time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = next
 }
 
 const wakeAtOnce = 100

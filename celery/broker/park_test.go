@@ -43,6 +43,21 @@ func TestAParkedTaskWakesOnceWithTwoBrokers(t *testing.T) {
 	}
 }
 
+func TestATaskParkedDuringALookWakes(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	far := celerytest.StartProxy(t, r.Addr())
+	far.Delay(time.Millisecond) // the look after a wake and the next parking meet
+	b := start(t, far.URL(0))
+	push(t, r.Client(0), "celery", "again")
+	d := next(t, b, nil)
+	for i := range 200 {
+		d = next(t, b, &Finished{d, Settlement{Action: Park, Until: time.Now().Add(time.Duration(i%20) * 500 * time.Microsecond)}})
+	}
+	if err := b.Settle(bounded(t), *acked(d)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWhatStockWorkersLeftIsRestored(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)

@@ -77,7 +77,7 @@ func (e *engine) write(w *work) {
 	case redeliver:
 		w.move = e.batch.do(purposeRecover, giveScript.args([]string{c.name, c.Key}, marked(c.Raw, true), "RPUSH")...)
 	case Park:
-		w.move = e.b.parking.add(e.batch, c.name, &c.Delivery, s.Until)
+		w.move = e.b.parking.add(e.batch, c.name, &c.Delivery, s)
 	case Bury:
 		w.move = e.b.graves.add(e.batch, c.name, &c.Delivery, s.Dead)
 	}

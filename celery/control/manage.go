@@ -20,11 +20,7 @@ func revoke(ctx context.Context, c *commands, args Arguments) (any, error) {
 		return nil, err
 	}
 	c.revoked.Revoke(ctx, ids)
-	if c.of.Revoker != nil {
-		if err := c.of.Revoker.Revoked(ctx, ids); err != nil {
-			c.log.Warn("results of revoked tasks not recorded", "tasks", len(ids), "error", err, "next", "when they are met")
-		}
-	}
+	c.tellRevoked(ctx, ids)
 	if !truthy(args["terminate"]) {
 		c.log.Info("tasks flagged as revoked", "tasks", len(ids), "ids", some(ids))
 		return done("tasks " + quoteSet(ids) + " flagged as revoked"), nil
@@ -41,6 +37,15 @@ func revoke(ctx context.Context, c *commands, args Arguments) (any, error) {
 		return done("terminate: tasks unknown"), nil
 	}
 	return done("terminate: " + strings.Join(ended, ", ")), nil
+}
+
+func (c *commands) tellRevoked(ctx context.Context, ids []string) {
+	if c.of.Revoker == nil {
+		return
+	}
+	if err := c.of.Revoker.Revoked(ctx, ids); err != nil {
+		c.log.Warn("results of revoked tasks not recorded", "tasks", len(ids), "error", err, "next", "when they are met")
+	}
 }
 
 // terminate is revoke with terminate set (an older name that `celery control terminate` still sends).
@@ -70,6 +75,7 @@ func revokeStamped(ctx context.Context, c *commands, args Arguments) (any, error
 		return nil, err
 	}
 	c.revoked.RevokeStamps(ctx, headers)
+	c.tellRevoked(ctx, nil)
 	if !truthy(args["terminate"]) {
 		return done("headers " + pyValue(headers) + " flagged as revoked, but not terminated"), nil
 	}

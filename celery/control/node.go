@@ -51,7 +51,8 @@ type Parked interface {
 
 // Revoker does what a revocation asks for beyond the list of revoked tasks, which is kept here.
 type Revoker interface {
-	// Revoked records REVOKED for those of the tasks that nobody has begun, as Celery does from 5.6 on.
+	// Revoked is told when the list of the revoked has grown, by these ids or by stamps. It records REVOKED for those of the
+	// tasks that nobody has begun, as Celery does from 5.6 on, and sees to the parked ones.
 	Revoked(ctx context.Context, ids []string) error
 	// Terminate sends the signal to what runs these tasks, and remembers it for those that are held and not begun.
 	// It returns the ones that the node holds.

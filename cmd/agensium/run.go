@@ -37,6 +37,7 @@ type cli struct {
 	Version       kong.VersionFlag `help:"Print the version and exit."`
 
 	Worker  workerCommand  `cmd:"" help:"Run tasks, as celery worker does."`
+	Send    sendCommand    `cmd:"" help:"Send a task, and wait for its result if asked."`
 	Check   checkCommand   `cmd:"" help:"Say whether Redis and the application are fit, step by step."`
 	Init    initCommand    `cmd:"" help:"Write a commented agensium.toml, .env.example and, if asked, the files of a deployment. Overwrites nothing."`
 	ConfigC configCommands `cmd:"" name:"config" help:"Check and show the settings."`

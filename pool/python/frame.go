@@ -27,6 +27,8 @@ const (
 	kindReaped                 // zygote → us: u32 pid, u64 highest resident memory
 	kindEvent                  // us → zygote: JSON; a signal of Celery's parent process is to be sent
 	kindQuit                   // us → zygote, child
+	kindAsk                    // us → zygote: u32 request, JSON; py/questions.py answers
+	kindAnswer                 // zygote → us: u32 request, JSON
 )
 
 const (

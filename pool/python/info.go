@@ -26,6 +26,8 @@ type Info struct {
 	Modules        int      `json:"modules"`
 	Captures       bool     `json:"captures"` // results go through the supervisor, if Options.Store is set
 	Warnings       []string `json:"warnings"`
+	Commands       []string `json:"commands"`   // of remote control, that the application registered
+	Heartbeats     bool     `json:"heartbeats"` // the application listens to heartbeat_sent
 	Settings       Settings `json:"settings"`
 
 	Changed []string `json:"changed"` // settings that do not stand at Celery's defaults, by lower case name

@@ -27,12 +27,14 @@ type zygote struct {
 	info Info
 	out  *output
 	done chan struct{} // closed when the process is gone, and its children were handed over
+	wake chan struct{} // of an application that sleeps: closed when a zygote is needed again; guarded by the application
 
 	wmu sync.Mutex // one frame after the other
 
 	mu       sync.Mutex
 	gone     bool
 	requests map[uint32]chan forked
+	asked    map[uint32]chan []byte
 	next     uint32
 	children map[int]*process
 }
@@ -50,7 +52,7 @@ func startZygote(ctx context.Context, o Options) (*zygote, error) {
 		return nil, err
 	}
 	z := &zygote{launched: l, log: o.Log, done: make(chan struct{}), requests: map[uint32]chan forked{},
-		children: map[int]*process{}}
+		asked: map[uint32]chan []byte{}, children: map[int]*process{}}
 	z.out = readOutput(l.output, o.Log.With("pid", l.proc.PID(), "process", "zygote"))
 	ctx, cancel := context.WithTimeoutCause(ctx, o.StartTimeout,
 		fmt.Errorf("no answer within the start timeout of %s", o.StartTimeout))
@@ -136,7 +138,7 @@ func (z *zygote) fork(ctx context.Context, slot int, files ...*os.File) (*proces
 // serve reads frames until the zygote is gone, and then sees to its children.
 func (z *zygote) serve(r *bufio.Reader) {
 	for {
-		k, body, err := readFrame(r, 1<<20)
+		k, body, err := readFrame(r, 64<<20)
 		if err == nil {
 			err = z.handle(k, body)
 		}
@@ -150,6 +152,10 @@ func (z *zygote) serve(r *bufio.Reader) {
 	for id, answer := range z.requests {
 		answer <- forked{err: errZygoteGone}
 		delete(z.requests, id)
+	}
+	for id, answer := range z.asked {
+		close(answer)
+		delete(z.asked, id)
 	}
 	for _, p := range z.children {
 		go p.awaitAsOrphan()
@@ -193,6 +199,8 @@ func (z *zygote) handle(k kind, body []byte) error {
 		if p != nil {
 			p.reaped(int64(binary.BigEndian.Uint64(body[4:])))
 		}
+	case kindAnswer:
+		return z.answered(body)
 	default:
 		return fmt.Errorf("%w: kind %d", ErrMalformed, k)
 	}

@@ -89,6 +89,8 @@ def prepare(options):
     from celery import signals
     from celery.app import trace
     Stage.doing = 'prepare the worker'
+    modules = {task.__class__.__module__ for task in app.tasks.values()}
+    app.conf.include = tuple(set(app.conf.include) | modules)  # as Celery's WorkController.setup_includes
     trace.setup_worker_optimizations(app, worker.hostname)
     signals.celeryd_init.send(sender=worker.hostname, instance=worker, conf=app.conf, options=worker.options)
     Stage.doing = 'select the queues'
@@ -196,6 +198,9 @@ def describe(app, seconds):
     import billiard
     import celery
     import kombu
+    from celery import signals
+    from _agensium import questions
+    from celery.app.defaults import DEFAULTS
     conf = app.conf
     transport = conf.broker_transport_options or {}
     backend_transport = conf.get('result_backend_transport_options') or {}
@@ -210,6 +215,7 @@ def describe(app, seconds):
         steps = [getattr(s, '__name__', str(s)) for s in app.steps[part]]
         if steps:
             warnings.append('bootsteps of the %s are not run: %s' % (part, ', '.join(sorted(steps))))
+    warnings.extend(unsupported(conf))
     if signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
         warnings.append('the application handles SIGCHLD; its handler is not called in this process')
     queues = {}
@@ -222,7 +228,8 @@ def describe(app, seconds):
         'celery': celery.__version__, 'kombu': kombu.__version__, 'billiard': billiard.__version__,
         'redis': getattr(redis, '__version__', ''),
         'app': app.main or '', 'seconds': seconds, 'modules': len(sys.modules), 'warnings': warnings,
-        'captures': captured(app),
+        'captures': captured(app), 'commands': questions.commands(),
+        'heartbeats': bool(signals.heartbeat_sent.receivers),
         'settings': {
             'broker_url': conf.broker_read_url or '', 'broker_write_url': conf.broker_write_url or '',
             'result_backend': conf.result_backend or '',
@@ -234,10 +241,35 @@ def describe(app, seconds):
             'timezone': str(app.timezone), 'enable_utc': bool(conf.enable_utc),
             'accept_content': sorted(conf.accept_content or ()),
         },
-        'changed': sorted({str(key).lower() for key in conf.without_defaults()}),
-        'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if key.islower()},
+        'changed': changed(conf),
+        'conf': {name: plain(conf.get(name)) for name in sorted(DEFAULTS)},
         'tasks': {name: task_options(task) for name, task in app.tasks.items()},
     }
+
+
+def unsupported(conf):
+    """What the settings ask of Celery's parent process that this worker does not do."""
+    said = []
+    ours = {'worker_pool': 'prefork', 'worker_consumer': 'celery.worker.consumer:Consumer', 'worker_autoscaler':
+            'celery.worker.autoscale:Autoscaler', 'worker_timer': None}
+    for name, usual in ours.items():
+        value = conf.get(name)
+        if value not in (usual, None, '') and not (name == 'worker_pool' and value in ('processes', 'celery.concurrency.prefork:TaskPool')):
+            said.append('%s = %r is not used: tasks run in child processes, one at a time in each' % (name, value))
+    custom = os.environ.get('CELERY_CUSTOM_WORKER_POOL')
+    if custom:
+        said.append('CELERY_CUSTOM_WORKER_POOL = %r is not used: tasks run in child processes' % custom)
+    if conf.get('beat_schedule'):
+        said.append('beat_schedule: a worker sends nothing by it; run `celery beat` beside it, once')
+    return said
+
+
+def changed(conf):
+    """The settings that somebody gave, by their names of today, however they are spelled: with a namespace, or as before Celery 4."""
+    from celery.app.defaults import DEFAULTS
+    from celery.app.utils import Settings
+    given, absent = Settings({}, conf.maps[:-1], conf._keys, conf.prefix), object()
+    return sorted(name for name in DEFAULTS if given.get(name, absent) is not absent)
 
 
 def prefix(backend):

@@ -101,6 +101,8 @@ class Zygote:
             self.reap(*wire.PID.unpack(body))
         elif kind == wire.EVENT:
             self.event(**json.loads(bytes(body)))
+        elif kind == wire.ASK:
+            self.answer(body)
         elif kind == wire.QUIT:
             self.quit()
         else:
@@ -180,8 +182,16 @@ class Zygote:
         from celery import signals
         if name == 'worker_ready':
             signals.worker_ready.send(sender=application.Consumer(self.worker))
+        elif name == 'heartbeat_sent':
+            signals.heartbeat_sent.send(sender=application.Consumer(self.worker))
         elif name == 'worker_shutting_down':
             signals.worker_shutting_down.send(sender=self.worker.hostname, **kwargs)
+
+    def answer(self, body):
+        """Answers a question of remote control. Meanwhile no child is forked, as Celery's parent would not go on either."""
+        from _agensium import questions
+        said = questions.answer(self.app, self.worker, **json.loads(bytes(body[wire.PID.size:])))
+        self.channel.send(wire.ANSWER, bytes(body[:wire.PID.size]), said.encode('utf-8', 'backslashreplace'))
 
     def quit(self):
         from celery import signals

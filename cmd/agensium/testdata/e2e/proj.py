@@ -1,6 +1,9 @@
 """The application of the end-to-end tests: one task for each thing that Celery's users do."""
+import json
+import logging
 import os
 import signal
+import sys
 import time
 
 from celery import Celery, Task, chain, chord, group, signals
@@ -17,6 +20,7 @@ app.conf.update(
     timezone='Europe/Berlin',
     worker_hijack_root_logger=True,
 )
+app.conf.update(json.loads(os.environ.get('TEST_CONF', '{}')))
 
 
 class Custom(Exception):
@@ -224,6 +228,85 @@ for _name in ('worker_init', 'worker_process_init', 'worker_ready', 'worker_shut
     def _handler(_name=_name, **kwargs):
         note('signal', _name)
     getattr(signals, _name).connect(_handler, weak=False)
+
+
+@app.task
+def pid():
+    return os.getpid()
+
+
+@app.task
+def grow(megabytes):
+    grow.kept = b'x' * (megabytes << 20)
+    return os.getpid()
+
+
+@app.task
+def length(text):
+    return len(text)
+
+
+@app.task
+def repeat(n):
+    return 'x' * n
+
+
+@app.task
+def mark(key, value):
+    note(key, value)
+
+
+@app.task(acks_late=True, acks_on_failure_or_timeout=False)
+def fail_not_acknowledged(key):
+    note(key)
+    raise ValueError('not acknowledged')
+
+
+@app.task(acks_late=True, acks_on_failure_or_timeout=False, time_limit=0.5, bind=True)
+def hang_not_acknowledged(self, key):
+    note(key)
+    if not (self.request.delivery_info or {}).get('redelivered'):
+        time.sleep(20)
+    return 'second'
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+def wait_for(key, name):
+    """Says that it runs, and ends when the test lets it."""
+    import redis
+    r = redis.Redis.from_url(os.environ['TEST_BACKEND'])
+    note(key, name)
+    while not r.exists('go:' + key):
+        time.sleep(0.02)
+    return name
+
+
+@app.task
+def wait_for_file(key):
+    """The same without Redis."""
+    note(key)
+    while not os.path.exists(os.environ['TEST_FILE']):
+        time.sleep(0.02)
+
+
+@app.task
+def counted(i):
+    time.sleep(0.005)
+    note('counted', i)
+
+
+@app.task
+def talk():
+    print('printed by a task')
+    print('an error line', file=sys.stderr)
+    logging.getLogger('shop').warning('logged by a task')
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        logging.getLogger('shop').exception('with a traceback')
+    sys.stdout.write('no newline at the end')
+    sys.stdout.flush()
+    return 'the secret return value'
 
 
 @app.task

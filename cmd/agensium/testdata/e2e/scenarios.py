@@ -1,6 +1,10 @@
 """Sends every scenario with a real Celery client and prints, as JSON, what became of each: run once against `celery worker`,
-once against agensium, the two must be alike."""
+once against agensium, the two must be alike. Arguments are names of scenarios, with * and ?."""
 import datetime
+import faulthandler
+import fnmatch
+import gc
+import itertools
 import json
 import os
 import re
@@ -33,6 +37,7 @@ def cleaned(value):
     text = json.dumps(value, sort_keys=True, default=repr)
     text = re.sub(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'UUID', text)
     text = re.sub(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?', 'TIME', text)
+    text = re.sub(r'(-?Infinity|NaN)\b', r'"\1"', text)  # which Python writes and others do not read
     text = re.sub(r'0x[0-9a-f]+', '0xADDR', text)
     text = re.sub(r'Job: \d+', 'Job: N', text)
     text = re.sub(r'"pid": \d+', '"pid": N', text)
@@ -113,9 +118,9 @@ def scenarios():
     yield 'chain with a hard limit', lambda: outcome(chain(p.hard.s(), p.add.s(2))())
     yield 'group', lambda: group(p.add.s(i, i) for i in range(5))().get(timeout=TIMEOUT)
     yield 'chord', lambda: outcome(chord([p.add.s(i, i) for i in range(5)])(p.total.s()))
-    yield 'chord that fails', lambda: outcome(chord([p.add.s(1, 1), p.fail.s('x')])(p.total.s()))
-    yield 'chord whose child dies', lambda: outcome(chord([p.add.s(1, 1), p.kill_self.s()])(p.total.s()))
-    yield 'chord with a hard limit', lambda: outcome(chord([p.add.s(1, 1), p.hard.s()])(p.total.s()))
+    yield 'chord that fails', lambda: later(chord([p.add.s(1, 1), p.fail.s('x')])(p.total.s()), 'FAILURE')
+    yield 'chord whose child dies', lambda: later(chord([p.add.s(1, 1), p.kill_self.s()])(p.total.s()), 'FAILURE')
+    yield 'chord with a hard limit', lambda: later(chord([p.add.s(1, 1), p.hard.s()])(p.total.s()), 'FAILURE')
     yield 'chord of chains', lambda: outcome(chord([chain(p.add.s(i, 1), p.add.s(10)) for i in range(3)])(p.total.s()))
     yield 'group in a chain', lambda: outcome(chain(p.add.s(1, 1), group(p.add.s(1), p.add.s(2)), p.total.s())())
     yield 'replace', lambda: outcome(p.replaced.delay(5))
@@ -126,12 +131,79 @@ def scenarios():
     yield 'eta in a zone', lambda: outcome(p.add.apply_async((1, 1), eta=datetime.datetime.now(
         datetime.timezone(datetime.timedelta(hours=5))) + datetime.timedelta(seconds=0.4)))
     yield 'expired', lambda: outcome(p.add.apply_async((1, 1), expires=-5))
-    yield 'expired chord part', lambda: outcome(chord([p.add.s(1, 1), p.add.s(1, 1).set(expires=-5)])(p.total.s()))
+    yield 'expired chord part', lambda: later(chord([p.add.s(1, 1), p.add.s(1, 1).set(expires=-5)])(p.total.s()), 'FAILURE')
     yield 'protocol 1', lambda: outcome(proto1(p.add, (4,), {'y': 5}))
     yield 'shadow', lambda: outcome(p.add.apply_async((1, 1), shadow='visible'))
     yield 'signature from a dict', lambda: outcome(signature(dict(p.add.s(1, 2))).delay())
     if NEW:
         yield 'stamps', lambda: stamped(p.add.s(1, 2))
+
+
+def settings():
+    """What is run once for each way to set up an application. It looks only at what a client sees, wherever results are."""
+    p = proj
+    yield 'set success', lambda: seen(p.add.delay(2, y=3))
+    yield 'set failure', lambda: seen(p.fail.delay('a', 1))
+    yield 'set custom exception', lambda: seen(p.fail_custom.delay())
+    yield 'set retry', lambda: seen(p.retry.delay(2))
+    yield 'set countdown', lambda: seen(p.add.apply_async((1, 1), countdown=0.3))
+    yield 'set request', lambda: seen(p.request.delay())
+    yield 'set tracked', lambda: seen(p.tracked.delay())
+    yield 'set hard limit', lambda: seen(p.hard.delay())
+    yield 'set killed', lambda: seen(p.kill_self.delay())
+    yield 'set unknown task', lambda: seen(app.send_task('proj.nowhere'))
+    yield 'set group', lambda: group(p.add.s(i, i) for i in range(5))().get(timeout=TIMEOUT)
+    yield 'set chain', lambda: seen(chain(p.add.s(1, 1), p.add.s(2), p.add.s(3))())
+    yield 'set chord', lambda: seen(chord([p.add.s(i, i) for i in range(3)])(p.total.s()))
+    yield 'set own state', lambda: seen(p.progress.delay())
+    yield 'document', lambda: document(p_after(p.fail.delay('x')))
+    yield 'extended', lambda: outcome(p.echo.delay(1, k='v'))
+    yield 'extended failure', lambda: outcome(p.fail.delay('x'))
+    yield 'without results', lambda: (p.mark.delay('no_results', 'a'), notes('no_results', 1))[1]
+    yield 'queues', lambda: [queued(name) for name in ('a', 'b', 'c')]
+    yield 'send order', lambda: [p.mark.apply_async(('order', '%s%d' % (q, n)), priority=n, queue=q) and None
+                                 for q in ('a', 'b') for n in (9, 6, 5, 3, 0, 0)]
+    yield 'order', lambda: notes('order', 12)
+    yield 'children', lambda: runs([p.pid.delay().get(timeout=TIMEOUT) for _ in range(7)])
+    yield 'fat children', lambda: runs([p.grow.delay(n).get(timeout=TIMEOUT) for n in (1, 150, 1, 1, 150)])
+    yield 'not acknowledged', lambda: (seen(p.fail_not_acknowledged.delay('fna')), outcome(p.sleep.delay(0.3)) and notes('fna', 1))
+    yield 'hung, not acknowledged', lambda: (seen(p.hang_not_acknowledged.delay('hna')), notes('hna', 1))
+    yield 'signals of the worker', lambda: (seen(p.add.delay(1, 1)), notes('signal', 1))[0]
+
+
+def p_after(result):
+    outcome(result)
+    return result
+
+
+def runs(values):
+    """How often the same value came in a row."""
+    counts = []
+    for i, value in enumerate(values):
+        if i and value == values[i - 1]:
+            counts[-1] += 1
+        else:
+            counts.append(1)
+    return counts
+
+
+def queued(name):
+    """Whether a queue is consumed."""
+    try:
+        return proj.add.apply_async((1, 1), queue=name).get(timeout=1.5)
+    except Exception as e:
+        return type(e).__name__
+
+
+def seen(result, timeout=TIMEOUT):
+    """What a client sees of a task."""
+    try:
+        value = result.get(timeout=timeout)
+    except Exception as e:
+        if type(e).__name__ == 'TimeoutError':
+            return 'no result'
+        value = repr(e)
+    return [result.state, value, (result.traceback or '').strip().splitlines()[-1:]]
 
 
 def proto1(task, args, kwargs):
@@ -149,10 +221,12 @@ def stamped(sig):
 
 
 def main():
+    gc.disable()  # AsyncResult.__del__ talks to Redis: run by a collection amid another reply it can hang the client
+    faulthandler.dump_traceback_later(90)
     only = sys.argv[1:]
     found = {}
-    for name, scenario in scenarios():
-        if only and name not in only:
+    for name, scenario in itertools.chain(scenarios(), settings() if only else ()):
+        if only and not any(fnmatch.fnmatch(name, pattern) for pattern in only):
             continue
         try:
             found[name] = cleaned(scenario())

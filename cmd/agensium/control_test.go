@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/agensium/agensium/celery/celerytest"
+)
+
+// side is where the application of these tests lies.
+func side(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("testdata/control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// sideEnv is what the application, its clients and agensium need.
+func sideEnv(t *testing.T, python, url string) []string {
+	t.Helper()
+	return []string{
+		"TEST_BROKER=" + url, "VIRTUAL_ENV=" + filepath.Dir(filepath.Dir(python)), "AGENSIUM_CONFIG=", "CELERY_BROKER_URL=", "REDIS_URL=",
+		"CELERY_RESULT_BACKEND=", fmt.Sprintf("PORT=%d", celerytest.FreePort(t)), "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore",
+	}
+}
+
+// replies are what a node says to each command.
+func replies(t *testing.T, python string, start func(dir string, env []string) *celerytest.Process) map[string]any {
+	t.Helper()
+	redis := celerytest.StartRedis(t)
+	env := sideEnv(t, python, redis.URL(0))
+	worker := start(side(t), env)
+	celerytest.Eventually(t, "the worker to be ready", func() bool { return strings.Contains(worker.Output(), " ready.") })
+	ask := exec.CommandContext(t.Context(), python, "ask.py", "n@test")
+	ask.Dir, ask.Env = side(t), append(os.Environ(), env...)
+	out, err := ask.Output()
+	if err != nil {
+		t.Fatalf("ask: %v", err)
+	}
+	var said map[string]any
+	if err := json.Unmarshal(out, &said); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	worker.Terminate()
+	return said
+}
+
+// Each command, sent with the command line of three releases to a stock worker and to ours, gets a reply of the same shape.
+func TestRepliesAreThoseOfCelery(t *testing.T) {
+	exe := program(t)
+	for _, release := range celerytest.Venvs {
+		t.Run(release, func(t *testing.T) {
+			t.Parallel()
+			python := celerytest.Venv(t, release)
+			stock := replies(t, python, func(dir string, env []string) *celerytest.Process {
+				return celerytest.StartProcess(t, dir, env, python, "-m", "celery", "-A", "side", "worker", "-c", "2", "-n", "n@test", "-l", "info", "--without-gossip", "--without-mingle")
+			})
+			ours := replies(t, python, func(dir string, env []string) *celerytest.Process {
+				return celerytest.StartProcess(t, dir, env, exe, "-A", "side:app", "worker", "-c", "2", "-n", "n@test")
+			})
+			for command, want := range stock {
+				for _, difference := range differences(command, want, ours[command]) {
+					if !slices.ContainsFunc(ourOwn, func(d string) bool { return strings.HasPrefix(difference, d) }) {
+						t.Error(difference)
+					}
+				}
+			}
+		})
+	}
+}
+
+// ourOwn are the differences that are meant.
+var ourOwn = []string{
+	"inspect active[0].delivery_info.redelivered: bool false instead of <nil>", // which 5.2 says as long as nothing was redelivered
+	"inspect scheduled[0].request.delivery_info.redelivered: bool false instead of <nil>",
+	"inspect conf.worker_disable_prefetch: absent",                                                                    // a worker of 5.7 sets it itself
+	"broadcast conf ['with_defaults'].worker_concurrency: float64 2 instead of <nil>",                                 // --concurrency is a setting to us
+	`broadcast revoke ['task_id'].ok: "tasks {'a', 'b'} flagged as revoked" instead of "tasks`,                        // a set in no order; 5.2 has no set
+	"broadcast revoke_by_stamped_headers ['headers'].error: absent, Celery has KeyError('revoke_by_stamped_headers')", // 5.2
+}
+
+// differences lists where got lacks something of want, or has it in another type. Replies that are one text, {"ok": text} or an error,
+// have to be the same, apart from what is in braces and the ids.
+func differences(at string, want, got any) []string {
+	switch want := want.(type) {
+	case map[string]any:
+		have, ok := got.(map[string]any)
+		if !ok {
+			return []string{fmt.Sprintf("%s: %.200v instead of %.200v", at, got, want)}
+		}
+		var all []string
+		for key, value := range want {
+			other, there := have[key]
+			switch {
+			case !there && !isID(key):
+				all = append(all, fmt.Sprintf("%s.%s: absent, Celery has %.200v", at, key, value))
+			case there:
+				all = append(all, differences(at+"."+key, value, other)...)
+			}
+		}
+		return all
+	case []any:
+		have, ok := got.([]any)
+		if !ok {
+			return []string{fmt.Sprintf("%s: %.200v instead of %.200v", at, got, want)}
+		}
+		if len(want) == 0 || len(have) == 0 {
+			return nil
+		}
+		return differences(at+"[0]", want[0], have[0])
+	}
+	if a, b := fmt.Sprintf("%T", want), fmt.Sprintf("%T", got); a != b {
+		return []string{fmt.Sprintf("%s: %s %.200v instead of %s %.200v", at, b, got, a, want)}
+	}
+	if text, ok := want.(string); ok && (strings.HasSuffix(at, ".ok") || strings.HasSuffix(at, ".error")) && !strings.HasPrefix(at, "inspect report") {
+		if a, b := withoutIDs(text), withoutIDs(got.(string)); a != b {
+			return []string{fmt.Sprintf("%s: %q instead of %q", at, b, a)}
+		}
+	}
+	return nil
+}
+
+func isID(s string) bool { return len(s) == 36 && strings.Count(s, "-") == 4 }
+
+// withoutIDs replaces ids of tasks.
+func withoutIDs(s string) string {
+	words := strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" ,'{}", r) })
+	for _, word := range words {
+		if isID(word) {
+			s = strings.ReplaceAll(s, word, "ID")
+		}
+	}
+	return s
+}

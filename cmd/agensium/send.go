@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/client"
+	"github.com/agensium/agensium/celery/pyjson"
+	"github.com/agensium/agensium/celery/redisconn"
+	"github.com/agensium/agensium/supervisor"
+	"github.com/agensium/agensium/supervisor/config"
+)
+
+type sendCommand struct {
+	Name         string        `arg:"" help:"Name of the task, as in tasks.add."`
+	Args         string        `short:"a" placeholder:"JSON" help:"Positional arguments, a JSON list."`
+	Kwargs       string        `short:"k" placeholder:"JSON" help:"Keyword arguments, a JSON object."`
+	Queue        string        `placeholder:"QUEUE" help:"Default: the application's route for the task, else its default queue."`
+	Countdown    string        `placeholder:"TIME" help:"Run it after this time: seconds, or 10m."`
+	ETA          string        `name:"eta" placeholder:"WHEN" help:"Run it at this time: 2030-01-31T12:00:00Z."`
+	Expires      string        `placeholder:"TIME" help:"Do not run it after this time: seconds, 10m, or a date as for --eta."`
+	Priority     int           `placeholder:"N" help:"0 to 9; on Redis 0 is the most urgent."`
+	ID           string        `name:"id" placeholder:"ID" help:"Id of the task. Default: a new one."`
+	IgnoreResult bool          `help:"Have no result stored."`
+	Wait         bool          `short:"w" help:"Wait for the end: prints the result as JSON; exit status 1 if the task fails."`
+	Timeout      time.Duration `placeholder:"TIME" help:"Wait no longer, as in 30s. Default: for ever."`
+}
+
+// Run is called by kong.
+func (s *sendCommand) Run(c *call) error {
+	sig, err := s.signature()
+	if err != nil {
+		return err
+	}
+	if s.Wait && s.IgnoreResult {
+		return usage(errors.New("--wait and --ignore-result exclude each other"), "")
+	}
+	found, err := s.inspect(c)
+	if err != nil {
+		return err
+	}
+	if s.Wait && !found.Stored() {
+		return usage(errors.New("nothing to wait for: results are not stored"), "set results.url, CELERY_RESULT_BACKEND, or --result-backend")
+	}
+	sender, err := found.Client()
+	if err != nil {
+		return err
+	}
+	defer sender.Close()
+	return s.send(c, sender, sig)
+}
+
+func (s *sendCommand) send(c *call, sender *client.Client, sig *celery.Signature) error {
+	ctx, cancel := c.ctx, context.CancelFunc(func() {})
+	if s.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
+	}
+	defer cancel()
+	result, err := sender.Apply(ctx, sig)
+	if err != nil {
+		return &hinted{err: fmt.Errorf("send %s: %w", s.Name, err), hint: redisconn.Classify(err).Hint, status: exitError}
+	}
+	fmt.Fprintln(c.std.out, result.ID())
+	if !s.Wait {
+		return nil
+	}
+	var value pyjson.Raw
+	err = result.Get(ctx, &value)
+	var failure *client.TaskError
+	switch {
+	case errors.As(err, &failure):
+		if failure.Traceback != "" {
+			fmt.Fprint(c.std.err, strings.TrimSuffix(failure.Traceback, "\n")+"\n")
+		}
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return &hinted{err: fmt.Errorf("no result of %s[%s] within %s", s.Name, result.ID(), s.Timeout),
+			hint: "it was sent; a worker may not consume its queue, or the task takes longer", status: exitError}
+	case err != nil:
+		return err
+	}
+	fmt.Fprintln(c.std.out, string(value))
+	return nil
+}
+
+// inspect finds out where to send.
+func (s *sendCommand) inspect(c *call) (*supervisor.Inspection, error) {
+	loaded, err := c.load(c.global())
+	if err != nil {
+		return nil, err
+	}
+	found, err := supervisor.Inspect(c.ctx, supervisor.Options{Loaded: loaded, Version: version()})
+	if err != nil {
+		return nil, setup(err)
+	}
+	if found.StartError != nil {
+		return nil, usage(fmt.Errorf("import %s: %w", loaded.Config.Python.App, found.StartError),
+			"it says where tasks go; without python.app, agensium sends to --broker and --queue alone")
+	}
+	return found, nil
+}
+
+// signature makes a task of the command line.
+func (s *sendCommand) signature() (*celery.Signature, error) {
+	sig := celery.S(s.Name)
+	if s.Args != "" {
+		args, err := pyjson.Elements(nil, pyjson.Raw(strings.TrimSpace(s.Args)))
+		if err == nil {
+			err = pyjson.Valid([]byte(s.Args))
+		}
+		if err != nil {
+			return nil, usage(fmt.Errorf("--args %s: %w", s.Args, err), `a JSON list, such as --args '[1, "two"]'`)
+		}
+		sig.Args = args
+	}
+	if s.Kwargs != "" {
+		kwargs, err := pyjson.Members(nil, pyjson.Raw(strings.TrimSpace(s.Kwargs)))
+		if err == nil {
+			err = pyjson.Valid([]byte(s.Kwargs))
+		}
+		if err != nil {
+			return nil, usage(fmt.Errorf("--kwargs %s: %w", s.Kwargs, err), `a JSON object, such as --kwargs '{"x": 1}'`)
+		}
+		sig.Kwargs = kwargs
+	}
+	o := celery.Options{TaskID: s.ID, Queue: s.Queue, Priority: s.Priority, IgnoreResult: s.IgnoreResult}
+	if s.Priority < 0 || s.Priority > 9 {
+		return nil, usage(fmt.Errorf("--priority %d", s.Priority), "0 to 9")
+	}
+	var err error
+	if s.Countdown != "" {
+		if o.Countdown, err = config.ParseDuration(s.Countdown); err != nil {
+			return nil, usage(fmt.Errorf("--countdown %s: %w", s.Countdown, err), "seconds, or 10m, 1h30m")
+		}
+	}
+	if s.ETA != "" {
+		if o.ETA, err = time.Parse(time.RFC3339, s.ETA); err != nil {
+			return nil, usage(fmt.Errorf("--eta %s is no time", s.ETA), "with its offset from UTC, such as 2030-01-31T12:00:00Z or 2030-01-31T12:00:00+02:00")
+		}
+	}
+	if s.Expires != "" {
+		if o.ExpiresIn, err = config.ParseDuration(s.Expires); err != nil {
+			if o.Expires, err = time.Parse(time.RFC3339, s.Expires); err != nil {
+				return nil, usage(fmt.Errorf("--expires %s is no time", s.Expires), "seconds, 10m, or 2030-01-31T12:00:00Z")
+			}
+		}
+	}
+	return sig.With(o), nil
+}

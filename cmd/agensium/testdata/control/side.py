@@ -1,0 +1,47 @@
+"""The application of the tests of remote control: commands of its own, and the signals of the parent process."""
+import os
+import time
+
+from celery import Celery, signals
+from celery.worker.control import control_command, inspect_command
+
+app = Celery('side', broker=os.environ['TEST_BROKER'], backend=os.environ['TEST_BROKER'])
+app.conf.update(worker_send_task_events=True, broker_connection_retry_on_startup=True, worker_pool_restarts=False)
+
+
+@app.task(rate_limit='1000/s')
+def add(x, y):
+    return x + y
+
+
+@app.task
+def sleep(seconds):
+    time.sleep(seconds)
+
+
+@inspect_command()
+def tasks_of(state):
+    return {'node': state.hostname, 'tasks': len(state.app.tasks)}
+
+
+@control_command(args=[('n', int)], signature='[N=1]')
+def twice(state, n=1):
+    return {'ok': n * 2}
+
+
+@inspect_command()
+def broken(state):
+    raise ValueError('as asked')
+
+
+def note(name):
+    def receiver(**kwargs):
+        if os.environ.get('TEST_SIGNALS'):
+            with open(os.environ['TEST_SIGNALS'], 'a') as f:
+                f.write('%s\n' % name)
+    getattr(signals, name).connect(receiver, weak=False)
+
+
+for each in ('celeryd_init', 'worker_init', 'celeryd_after_setup', 'worker_ready', 'worker_shutting_down', 'worker_shutdown',
+             'heartbeat_sent'):
+    note(each)
