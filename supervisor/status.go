@@ -201,7 +201,7 @@ func (s *Supervisor) slotsStatus(now *settings, st pool.Status) *SlotsStatus {
 	last := s.decisions.last()
 	out := &SlotsStatus{
 		States: states(st), Target: st.Target, Max: now.Config.Pool.Concurrency, Bound: string(last.Bound), Reason: last.Reason,
-		Decisions: s.decisions.list(), Overrun: s.goTasks.overrun(), Slots: make([]SlotStatus, 0, len(st.Slots)),
+		Decisions: s.decisions.list(), Overrun: s.generation.Load().goTasks.overrun(), Slots: make([]SlotStatus, 0, len(st.Slots)),
 	}
 	for _, slot := range st.Slots {
 		one := SlotStatus{ID: slot.ID, State: slot.State.String(), Since: slot.Since, PID: slot.PID}

@@ -51,14 +51,15 @@ func (g *graves) add(batch *batch, claim string, d *celery.Delivery, dead *DeadL
 	l.ID, l.When, l.Node = newID(), now.UTC(), g.b.opt.Node
 	l.Queue, l.Key, l.Message = d.Queue, d.Key, d.Raw
 	if t, err := celery.Decode(d.Raw, nil); err == nil {
-		l.TaskID, l.Task, l.Deliveries = t.ID, t.Name, t.Deliveries
+		l.TaskID, l.Task, l.Deliveries = t.ID, t.Name, max(l.Deliveries, t.Deliveries)
 	}
 	doc, err := json.Marshal(&l)
 	if err != nil {
 		panic(err) // strings, numbers and bytes
 	}
 	keys := []string{claim, g.ring.dead(), g.ring.deadIndex()}
-	return batch.do(purposeDead, buryScript.args(keys, l.ID, doc, score(now), score(now.Add(-g.b.opt.DeadLetterAge)), g.b.opt.MaxDeadLetters)...)
+	bounds := g.b.bounds.Load()
+	return batch.do(purposeDead, buryScript.args(keys, l.ID, doc, score(now), score(now.Add(-bounds.DeadLetterAge)), bounds.MaxDeadLetters)...)
 }
 
 // DeadLetters reads and empties the dead letters of a Redis. It needs no running broker.

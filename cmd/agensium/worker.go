@@ -46,7 +46,7 @@ type workerCommand struct {
 	UID              string   `name:"uid" hidden:""`
 	GID              string   `name:"gid" hidden:""`
 	Umask            string   `hidden:""`
-	Settings         []string `arg:"" optional:"" hidden:""`
+	Settings         []string `arg:"" optional:"" passthrough:"partial" hidden:""`
 }
 
 // Run is called by kong.
@@ -56,8 +56,7 @@ func (w *workerCommand) Run(c *call) error {
 		return err
 	}
 	return setup(supervisor.Run(c.ctx, supervisor.Options{
-		Loaded: loaded, Reload: func() (*config.Loaded, error) { return config.Load(c.input(w.flags(c.cli))) },
-		Stderr: c.std.err, Quiet: c.cli.Quiet, Version: version(),
+		Loaded: loaded, Stderr: c.std.err, Quiet: c.cli.Quiet, Version: version(),
 	}))
 }
 
@@ -85,7 +84,11 @@ func (c *call) input(flags *config.Flags) config.Input {
 
 // load reads the settings; all that is wrong with them is one error, a line each, with what to do about it.
 func (c *call) load(flags *config.Flags) (*config.Loaded, error) {
-	loaded, err := config.Load(c.input(flags))
+	return loadAll(c.input(flags))
+}
+
+func loadAll(in config.Input) (*config.Loaded, error) {
+	loaded, err := config.Load(in)
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		return nil, usage(problems, "")

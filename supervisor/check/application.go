@@ -98,17 +98,13 @@ var unused = map[string]string{
 	"worker_deduplicate_successful_tasks":                 "is not used: a task that was delivered again after it had succeeded runs again, and its result stays",
 }
 
+// ignored are settings that do nothing here, besides those that the application's own warnings name.
 func ignored(i python.Info) []string {
 	var all []string
 	for _, name := range i.Changed {
 		value := i.Conf[name]
-		switch reason, found := unused[name]; {
-		case name == "worker_pool" && value != "prefork" && value != "processes":
-			all = append(all, fmt.Sprintf("worker_pool = %v is not supported: each task runs in a process of its own, as with prefork", value))
-		case found && value != nil && value != false && value != "":
+		if reason, found := unused[name]; found && value != nil && value != false && value != "" {
 			all = append(all, name+" "+reason)
-		case name == "beat_schedule":
-			all = append(all, "beat_schedule is not run here: run `celery beat` beside agensium, once")
 		}
 	}
 	return all
