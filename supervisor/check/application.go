@@ -96,6 +96,7 @@ var unused = map[string]string{
 	"worker_deduplicate_successful_tasks":                 "is not used: a task that was delivered again after it had succeeded runs again, and its result stays",
 }
 
+// ignored are settings that do nothing here, besides those that the application's own warnings name.
 func ignored(i python.Info) []string {
 	var all []string
 	for _, name := range i.Changed {
