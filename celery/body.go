@@ -28,6 +28,7 @@ func Body(raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer layouts.Put(l)
 	return l.openBody(raw)
 }
 

@@ -110,16 +110,19 @@ func Decode(raw []byte, loc *time.Location) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer layouts.Put(l)
 	r := newReader(raw, l.headersAt)
 	t := &Task{
 		Protocol:        2,
-		ContentType:     mimeType(raw, l.contentType),
-		ContentEncoding: mimeType(raw, l.contentEncoding),
+		ContentType:     word(raw, l.contentType),
+		ContentEncoding: word(raw, l.contentEncoding),
 		Compression:     r.string(l.headers.compression),
 		Redelivered:     isTrue(raw, l.headers.redelivered) || isTrue(raw, l.properties.info.redelivered),
 		Deliveries:      r.count(l.headers.deliveries),
 		Parked:          r.string(l.headers.parked),
 		Raw:             raw,
+		body:            l.body,
+		encoding:        word(raw, l.properties.bodyEncoding),
 	}
 	t.readProperties(raw, l)
 	switch {
@@ -213,13 +216,15 @@ func (t *Task) readProperties(raw []byte, l *layout) {
 	t.Priority, _ = integer(raw, l.properties.priority)
 }
 
-// mimeType reads a content type or encoding, the usual ones without a copy.
-func mimeType(raw []byte, v span) string {
+// word reads a content type or encoding, the usual ones without a copy.
+func word(raw []byte, v span) string {
 	switch string(v.of(raw)) {
 	case `"application/json"`:
 		return "application/json"
 	case `"utf-8"`:
 		return "utf-8"
+	case `"base64"`:
+		return "base64"
 	}
 	return newReader(raw, v).string(v)
 }

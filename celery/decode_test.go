@@ -13,8 +13,12 @@ import (
 
 	"github.com/agensium/agensium/celery/celerytest"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 )
+
+// visible compares tasks by what others see of them.
+var visible = cmpopts.IgnoreUnexported(Task{})
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -41,7 +45,7 @@ func TestDecodeDelay(t *testing.T) {
 		DeliveryTag:     "ba71acc2-88ed-465c-9ac0-f6c7f40f6847",
 		Raw:             raw,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, visible); diff != "" {
 		t.Fatal(diff)
 	}
 }
@@ -116,7 +120,7 @@ func compareWithJSON(t *testing.T, task *Task) {
 	want := []any{text("task"), text("id"), text("shadow"), text("root_id"), text("parent_id"), text("group"),
 		text("argsrepr"), text("kwargsrepr"), text("origin"), number("retries", 0), number("group_index", -1),
 		m.Properties.Priority, m.Properties.DeliveryInfo.RoutingKey, text("compression")}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, visible); diff != "" {
 		t.Fatal(diff)
 	}
 	for key, at := range map[string]time.Time{"eta": task.ETA, "expires": task.Expires} {
@@ -166,7 +170,7 @@ func checkEdit(t *testing.T, raw []byte) {
 	set(before, "headers", "redelivered", "true")
 	set(before, "headers", HeaderDeliveries, "3")
 	set(before, "properties", "delivery_info", "redelivered", "true")
-	if diff := cmp.Diff(before, after); diff != "" {
+	if diff := cmp.Diff(before, after, visible); diff != "" {
 		t.Fatal(diff)
 	}
 	twice, err := Redelivered(once, 41)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/agensium/agensium/celery/pyjson"
@@ -80,12 +81,16 @@ func (i *deliveryInfo) member(key []byte) (*span, noter) {
 	return nil, nil
 }
 
-// survey finds the parts of a message. Only what Python cannot read either is an error.
+// layouts are used again: one is larger than most messages.
+var layouts = sync.Pool{New: func() any { return new(layout) }}
+
+// survey finds the parts of a message; who is done with them may put the layout back. Only what Python cannot read either is an error.
 func survey(raw []byte) (*layout, error) {
 	if !utf8.Valid(raw) {
 		return nil, &DecodeError{Cause: CauseUndecodable, Detail: "the message is not UTF-8"}
 	}
-	l := &layout{}
+	l := layouts.Get().(*layout)
+	*l = layout{}
 	s := scanner{text: raw}
 	ok := s.object(l)
 	if s.space(); !ok || s.pos != len(raw) {

@@ -47,6 +47,9 @@ type Task struct {
 	Parked        string // HeaderParked; empty if absent
 
 	Raw []byte // the message, untouched
+
+	body     span   // where Decode saw the body in Raw
+	encoding string // of the body, as in properties.body_encoding
 }
 
 // DisplayName is the name that logs and events show.
@@ -59,6 +62,18 @@ func (t *Task) DisplayName() string {
 
 // String is how Celery's log names a task: name[id].
 func (t *Task) String() string { return t.DisplayName() + "[" + t.ID + "]" }
+
+// Body returns the body as its serializer wrote it: [Body] of Raw, which need not be looked through again.
+func (t *Task) Body() ([]byte, error) {
+	if !t.body.found() {
+		return Body(t.Raw)
+	}
+	body, err := decodeBody(t.Raw, t.body, t.encoding)
+	if err != nil {
+		return nil, err
+	}
+	return decompress(body, t.Compression)
+}
 
 // Due tells whether the task may run at now.
 func (t *Task) Due(now time.Time) bool { return t.ETA.IsZero() || !t.ETA.After(now) }

@@ -130,6 +130,19 @@ func (p *Pool) adjust() {
 	p.over.Store(excess > 0)
 }
 
+// Shed lets one slot go for lack of memory, if it is idle, and lowers the target by it.
+func (p *Pool) Shed(id int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.slots[id]
+	if s == nil || s.ctx.Err() != nil || State(s.state.Load()) != Idle {
+		return false
+	}
+	p.target = max(0, p.target-1)
+	s.retire(errShed)
+	return true
+}
+
 // add starts a slot under the lowest free number. The caller holds mu.
 func (p *Pool) add() {
 	id := 1

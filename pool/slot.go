@@ -11,9 +11,11 @@ import (
 	"github.com/agensium/agensium/celery"
 )
 
-// errRetired ends a slot's wait because the pool is to become smaller, errRenew because its executor is to be replaced.
+// errRetired ends a slot's wait because the pool is to become smaller, errShed because memory is short, errRenew because its executor is
+// to be replaced.
 var (
 	errRetired = errors.New("slot retired")
+	errShed    = errors.New("slot retired for lack of memory")
 	errRenew   = errors.New("executor to be replaced")
 	errGone    = errors.New("executor is gone")
 )
@@ -223,8 +225,11 @@ func (s *slot) ending(err error) Reason {
 		return ReasonReload
 	}
 	s.leaving = ReasonShutdown
-	if errors.Is(err, errRetired) {
+	switch {
+	case errors.Is(err, errRetired):
 		s.leaving = ReasonScaleDown
+	case errors.Is(err, errShed):
+		s.leaving = ReasonMemory
 	}
 	return s.leaving
 }
@@ -299,7 +304,10 @@ func (s *slot) close(reason Reason) {
 }
 
 func reasonOf(ctx context.Context) Reason {
-	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errRetired) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errShed):
+		return ReasonMemory
+	case ctx.Err() != nil && !errors.Is(cause, errRetired):
 		return ReasonShutdown
 	}
 	return ReasonScaleDown

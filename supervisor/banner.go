@@ -8,7 +8,9 @@ import (
 	"text/tabwriter"
 
 	"github.com/agensium/agensium/celery/redisconn"
+	"github.com/agensium/agensium/supervisor/autoscale"
 	"github.com/agensium/agensium/supervisor/config"
+	"github.com/agensium/agensium/supervisor/limits"
 )
 
 // banner shows at the start what runs, where, and why it is as it is.
@@ -28,18 +30,21 @@ func (s *Supervisor) banner(out io.Writer) {
 	line := func(key, format string, args ...any) {
 		fmt.Fprintf(w, "  %s\t%s\n", key, fmt.Sprintf(format, args...))
 	}
-	if s.app != nil {
+	if s.generation.Load().app != nil {
 		line("app", "%s (%s), %d tasks", c.Python.App, info.App, len(info.Tasks))
 		line("python", "%s %s, Celery %s, kombu %s, redis-py %s", info.Executable, info.Python, info.Celery, info.Kombu, orNone(info.Redis))
 		line("", "found by: %s", why)
 	}
-	if s.goTasks != nil {
+	if s.generation.Load().goTasks != nil {
 		line("tasks", "%s", s.served(c))
 	}
 	line("broker", "%s  (%s)", messages, now.Origins["broker.url"])
 	line("results", "%s  (%s)", results, now.Origins["results.url"])
 	line("queues", "%s", strings.Join(c.Consumed(), ", "))
-	line("concurrency", "%d  (%s)", c.Pool.Concurrency, now.Origins["pool.concurrency"])
+	line("concurrency", "%s  (%s)", slotsWords(now.Effective), now.Origins["pool.concurrency"])
+	if words := memoryWords(now); words != "" {
+		line("", "%s", words)
+	}
 	line("acks_late", "%t, reject_on_worker_lost %t  (%s)", c.Tasks.AcksLate, c.Tasks.RejectOnWorkerLost, now.Origins["tasks.acks_late"])
 	line("drain", "%s  (%s)", c.Drain.Timeout, now.Origins["drain.timeout"])
 	if s.o.Loaded.Path != "" {
@@ -47,6 +52,34 @@ func (s *Supervisor) banner(out io.Writer) {
 	}
 	w.Flush()
 	fmt.Fprintln(out)
+}
+
+// slotsWords says how many slots there will be.
+func slotsWords(e *config.Effective) string {
+	switch p := policyOf(e); {
+	case p.Min >= p.Max:
+		return fmt.Sprintf("%d, fixed", p.Max)
+	case p.SLO == 0:
+		return fmt.Sprintf("%d to %d, a slot for each message that waits", p.Min, p.Max)
+	default:
+		return fmt.Sprintf("%d to %d, as many as start each task within %s", p.Min, p.Max, p.SLO)
+	}
+}
+
+// memoryWords says how many of them memory allows, if it is fewer; empty if not.
+func memoryWords(now *settings) string {
+	reader, err := limits.Open()
+	if err != nil {
+		return ""
+	}
+	c := now.Config
+	m := memoryOf(reader, int64(c.Scaling.MemoryLimit), now.info.RSS, 0)
+	m.Child = autoscale.GuessChild(now.info.RSS, int64(c.Pool.MaxMemoryPerChild))
+	room, ok := m.Room()
+	if !ok || room >= c.Pool.Concurrency {
+		return ""
+	}
+	return fmt.Sprintf("memory allows %d at first: limit %d MiB, %d MiB used, %d MiB for a child until it is known", max(1, room), m.Limit>>20, m.Used>>20, m.Child>>20)
 }
 
 func orNone(s string) string {

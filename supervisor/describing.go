@@ -19,9 +19,9 @@ type nodeRegistry struct{ *Supervisor }
 // Registered asks the application, and shows the rate limits that hold here.
 func (n nodeRegistry) Registered(ctx context.Context, attributes []string) ([]control.RegisteredTask, error) {
 	var said map[string]map[string]string
-	if n.app != nil {
+	if n.application() != nil {
 		var err error
-		if said, err = n.app.Attributes(ctx, attributes); err != nil {
+		if said, err = n.application().Attributes(ctx, attributes); err != nil {
 			return nil, err
 		}
 	}
@@ -48,17 +48,17 @@ type nodeSettings struct{ *Supervisor }
 const errNoApplication = control.Refused("not available: this node runs no Python application")
 
 func (n nodeSettings) Conf(ctx context.Context, withDefaults bool) (json.RawMessage, error) {
-	if n.app == nil {
+	if n.application() == nil {
 		return nil, errNoApplication
 	}
-	return n.app.Command(ctx, "conf", map[string]json.RawMessage{"with_defaults": truth(withDefaults)})
+	return n.application().Command(ctx, "conf", map[string]json.RawMessage{"with_defaults": truth(withDefaults)})
 }
 
 func (n nodeSettings) Report(ctx context.Context) (string, error) {
-	if n.app == nil {
+	if n.application() == nil {
 		return "", errNoApplication
 	}
-	raw, err := n.app.Command(ctx, "report", nil)
+	raw, err := n.application().Command(ctx, "report", nil)
 	if err != nil {
 		return "", err
 	}
@@ -83,7 +83,7 @@ func (n nodeCustom) Has(method string) bool {
 }
 
 func (n nodeCustom) Call(ctx context.Context, method string, args control.Arguments) (json.RawMessage, error) {
-	value, err := n.app.Command(ctx, method, args)
+	value, err := n.application().Command(ctx, method, args)
 	var raised python.Raised
 	if errors.As(err, &raised) {
 		return nil, control.Refused(raised)

@@ -112,7 +112,7 @@ func (d drain) run(why string, budget time.Duration) {
 		d.log.Info("drained", "took", time.Since(begun).Round(time.Millisecond), "ended", running)
 		return
 	}
-	back := d.source.takeBack(d.source.late)
+	back := d.source.takeBack((*holding).late)
 	for _, delivery := range back {
 		d.putBack(delivery, broker.Settlement{Action: broker.PutBack})
 	}
@@ -125,7 +125,7 @@ func (d drain) run(why string, budget time.Duration) {
 	}
 	// Those that are acknowledged early do not run again: their slots recorded that they were lost. Where that took too long it is left to
 	// whoever claims them next.
-	for _, delivery := range d.source.takeBack(func(*celery.Task) bool { return true }) {
+	for _, delivery := range d.source.takeBack(func(*holding) bool { return true }) {
 		d.putBack(delivery, broker.Settlement{Action: broker.Requeue, Died: true})
 	}
 }

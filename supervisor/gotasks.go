@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,13 +23,21 @@ import (
 // goTasks runs the tasks that need no Python: handlers of the program's own and commands of the configuration. What becomes
 // of them is recorded here. Its connections are opened when a task needs one: a chord, a chain, a retry, STARTED.
 type goTasks struct {
-	routes  []mixed.Route
-	clients []*redis.Client
+	routes   []mixed.Route
+	clients  []*redis.Client
+	handlers *handler.Handlers // nil: there are commands only
+}
+
+// overrun is how many handlers were given up and still run; each holds a slot.
+func (g *goTasks) overrun() int {
+	if g == nil || g.handlers == nil {
+		return 0
+	}
+	return g.handlers.Overrun()
 }
 
 // withoutPython tells whether there are tasks to run and no application to import.
-func (s *Supervisor) withoutPython() bool {
-	c := s.o.Loaded.Config
+func (s *Supervisor) withoutPython(c *config.Config) bool {
 	return c.Python.App == "" && (s.o.Handlers != nil || len(c.Commands) > 0)
 }
 
@@ -39,42 +46,46 @@ func (s *Supervisor) recordsInGo(c *config.Config) bool {
 	return c.Results.URL != "" && (s.o.Handlers != nil || len(c.Commands) > 0 || c.Python.App == "")
 }
 
-// executors returns what fills the slots: the application, or that and what runs in Go, by the name of the task.
-func (s *Supervisor) executors(now *settings, target, results *redisconn.Target) (pool.Factory, error) {
+// fill gives a generation what fills the slots: the application, or that and what runs in Go, by the name of the task.
+func (s *Supervisor) fill(g *generation, now *settings, target, results *redisconn.Target) error {
 	c := now.Config
 	if s.o.Handlers == nil && len(c.Commands) == 0 {
-		return s.app, nil
+		g.factory = g.app
+		return nil
 	}
-	if s.app != nil && now.info.Settings.ResultBackend != "" && !s.recordsInGo(c) {
+	if g.app != nil && now.info.Settings.ResultBackend != "" && !s.recordsInGo(c) {
 		s.log.Warn("results of Go handlers and commands are not stored", "reason", "results.url is not set")
 	}
-	s.goTasks = &goTasks{}
-	recorder, err := s.recorder(now, target, results)
+	g.goTasks = &goTasks{}
+	recorder, err := s.recorder(g.goTasks, now, target, results)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	accept := now.info.Settings.AcceptContent
 	if s.o.Handlers != nil {
 		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("handler")})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		s.goTasks.add("go", handlers, func(task string) bool { return s.o.Handlers.Lookup(task) != nil })
+		g.goTasks.handlers = handlers
+		g.goTasks.add("go", handlers, func(task string) bool { return s.o.Handlers.Lookup(task) != nil })
 	}
 	if len(c.Commands) > 0 {
 		commands, err := command.New(command.Options{Commands: specs(now), Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("command")})
 		if err != nil {
-			return nil, &SetupError{Err: err, Hint: "see [[command]] in the configuration"}
+			return &SetupError{Err: err, Hint: "see [[command]] in the configuration"}
 		}
-		s.goTasks.add("command", commands, func(task string) bool { return commands.Lookup(task) != nil })
+		g.goTasks.add("command", commands, func(task string) bool { return commands.Lookup(task) != nil })
 	}
-	if s.app == nil {
-		if len(s.goTasks.routes) == 1 {
-			return s.goTasks.routes[0].Factory, nil
-		}
-		return &mixed.Factory{Routes: s.goTasks.routes}, nil
+	switch {
+	case g.app != nil:
+		g.factory = &mixed.Factory{Routes: g.goTasks.routes, Default: g.app}
+	case len(g.goTasks.routes) == 1:
+		g.factory = g.goTasks.routes[0].Factory
+	default:
+		g.factory = &mixed.Factory{Routes: g.goTasks.routes}
 	}
-	return &mixed.Factory{Routes: s.goTasks.routes, Default: s.app}, nil
+	return nil
 }
 
 func (g *goTasks) add(name string, f pool.Factory, knows func(string) bool) {
@@ -99,12 +110,12 @@ func (g *goTasks) close() error {
 }
 
 // recorder stores as the application's own backend would, and sends as its own producer would.
-func (s *Supervisor) recorder(now *settings, target, results *redisconn.Target) (*backend.Backend, error) {
+func (s *Supervisor) recorder(g *goTasks, now *settings, target, results *redisconn.Target) (*backend.Backend, error) {
 	c, info := now.Config, now.info
-	messages := s.goTasks.client(target, "tasks")
+	messages := g.client(target, "tasks")
 	stored := messages
 	if !results.Same(target) {
-		stored = s.goTasks.client(results, "tasks-results")
+		stored = g.client(results, "tasks-results")
 	}
 	ordered, said := info.Conf["result_chord_ordered"].(bool)
 	extended, _ := info.Conf["result_extended"].(bool)
@@ -183,32 +194,4 @@ func (s *Supervisor) served(c *config.Config) string {
 		all = append(all, fmt.Sprintf("commands: %d", n))
 	}
 	return strings.Join(all, ", ")
-}
-
-// applicationReady and applicationStops tell the application what Celery's worker tells it.
-func (s *Supervisor) applicationReady() {
-	if s.app != nil {
-		s.app.Ready()
-	}
-}
-
-func (s *Supervisor) applicationStops() {
-	if s.app != nil {
-		s.app.ShuttingDown(s.stopping.how())
-	}
-}
-
-// closeApplication ends the application and the connections of what runs in Go.
-func (s *Supervisor) closeApplication() {
-	if err := s.goTasks.close(); err != nil {
-		s.log.Warn("close connections of Go tasks", "error", err)
-	}
-	if s.app == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := s.app.Close(ctx); err != nil {
-		s.log.Warn("close application", "error", err)
-	}
 }

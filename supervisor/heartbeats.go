@@ -9,7 +9,7 @@ import (
 // platform looks at. It needs no event to be sent.
 func (s *Supervisor) heartbeats(ctx context.Context) {
 	every := s.current.Load().Config.Events.Heartbeat
-	if s.app == nil || !s.app.Info().Heartbeats || every <= 0 {
+	if s.application() == nil || !s.application().Info().Heartbeats || every <= 0 {
 		return
 	}
 	ticker := time.NewTicker(every)
@@ -21,7 +21,7 @@ func (s *Supervisor) heartbeats(ctx context.Context) {
 		case <-s.stopping.warm:
 			return
 		case <-ticker.C:
-			s.app.Heartbeat()
+			s.application().Heartbeat()
 		}
 	}
 }

@@ -21,6 +21,7 @@ func (s *Supervisor) sendsEvents(t *celery.Task) bool {
 func (s *Supervisor) received(t *celery.Task, d *celery.Delivery) {
 	s.meterReceived(t, d)
 	s.estimates.claimed(d.Queue, t.Name)
+	s.scaler.taken()
 	if !wasParked(t) && s.sendsEvents(t) {
 		s.control.Events.TaskReceived(t)
 	}

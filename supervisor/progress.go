@@ -116,7 +116,7 @@ func (w *watch) run(ctx context.Context) {
 		if st.Draining {
 			return
 		}
-		if !p.step(time.Now(), sight{free: st.Waiting > 0, usable: st.Connected && st.Condition == nil, claimed: st.Claimed}, timeout) {
+		if !p.step(time.Now(), sight{free: st.Waiting > 0 && !st.Paused, usable: st.Connected && st.Condition == nil, claimed: st.Claimed}, timeout) {
 			continue
 		}
 		waiting, known := w.ask(ctx)

@@ -14,13 +14,12 @@ import (
 
 // Options say what to run. The zero value runs what agensium.toml and the environment say, as the program does.
 type Options struct {
-	Handlers *celery.Mux                    // tasks that run in this process; nil: none
-	Loaded   *config.Loaded                 // the settings; nil: agensium.toml here, .env and the environment
-	Reload   func() (*config.Loaded, error) // reads them again; nil beside Loaded: they never change
-	Stderr   io.Writer                      // banner and log; nil: os.Stderr
-	Signals  <-chan os.Signal               // nil: those of the process
-	Quiet    bool                           // no banner
-	Version  string                         // of the program
+	Handlers *celery.Mux      // tasks that run in this process; nil: none
+	Loaded   *config.Loaded   // the settings; nil: agensium.toml here, .env and the environment. What they were read from is watched
+	Stderr   io.Writer        // banner and log; nil: os.Stderr
+	Signals  <-chan os.Signal // nil: those of the process
+	Quiet    bool             // no banner
+	Version  string           // of the program
 }
 
 // SetupError is an error that a restart does not cure: something is set up wrong, and Hint says what to do.
@@ -37,9 +36,8 @@ func (e *SetupError) Unwrap() error { return e.Err }
 // started; with both, a task that has a handler runs there.
 func Run(ctx context.Context, o Options) error {
 	if o.Loaded == nil {
-		o.Reload = func() (*config.Loaded, error) { return config.Load(config.Input{}) }
 		var err error
-		if o.Loaded, err = o.Reload(); err != nil {
+		if o.Loaded, err = config.Load(config.Input{}); err != nil {
 			return &SetupError{Err: fmt.Errorf("read settings: %w", err), Hint: "see agensium.toml and the environment"}
 		}
 	}
@@ -55,6 +53,8 @@ func Run(ctx context.Context, o Options) error {
 	var g run.Group
 	s.actor(&g, "supervisor", s.serve, func(error) { s.stopping.begin("another part of the process ended") })
 	s.actor(&g, "signals", s.signals.run, s.signals.stop)
+	watching, stopWatching := context.WithCancel(context.Background())
+	s.actor(&g, "config", func() error { return s.watchSettings(watching) }, func(error) { stopWatching() })
 	if s.admin != nil {
 		s.actor(&g, "admin", s.admin.Run, func(error) { s.admin.Stop() }) // stays up during the drain
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
+	"github.com/agensium/agensium/pool/python"
 	"github.com/agensium/agensium/supervisor/autoscale"
 	"github.com/agensium/agensium/supervisor/config"
 	"github.com/agensium/agensium/supervisor/limits"
@@ -23,12 +25,23 @@ type scaler struct {
 	depths    func(context.Context) (map[string]int, error)
 	queues    func() []string
 	estimates *estimates
+	claims    holder
+	app       func() *python.Application
 	limits    *limits.Reader
 	zygote    func() int64 // resident memory, bytes
 	processes bool         // a slot is a process
 	log       hclog.Logger
 	note      func(time.Time, autoscale.Decision) // for the status
 	wake      chan struct{}
+	resting   atomic.Bool // nothing is looked at for long, unless somebody says that something happened
+
+	// of run alone
+	spare    bool      // the broker may hold a message for a slot that is to come
+	paused   bool      // the broker claims nothing
+	empty    time.Time // since when there has been no slot; zero: there are some
+	slept    bool      // the application was unloaded since
+	sleepers sync.WaitGroup
+	private  map[int]int64 // memory of each slot's child, when last looked
 
 	mu        sync.Mutex // guards what follows
 	temporary autoscale.Temporary
@@ -37,6 +50,13 @@ type scaler struct {
 	startTime time.Duration
 	cpu       map[int]cpuSeen
 	perTask   float64 // processors that a running task uses, a slowly fading maximum
+}
+
+// holder is what the scaler needs of the broker.
+type holder interface {
+	Spare(told func()) // hold one message for a slot that is to come
+	Held() bool        // there is one
+	Pause(on bool)     // claim nothing
 }
 
 type cpuSeen struct {
@@ -50,9 +70,9 @@ func newScaler(s *Supervisor) *scaler {
 		s.log.Debug("read limits of memory and processors", "error", err)
 	}
 	return &scaler{
-		pool: s.pool, processes: s.app != nil, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
-		limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
-		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{},
+		pool: s.pool, processes: s.generation.Load().app != nil, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
+		claims: s.broker, app: func() *python.Application { return s.generation.Load().app }, limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
+		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{}, private: map[int]int64{},
 	}
 }
 
@@ -61,6 +81,13 @@ func (c *scaler) nudge() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
+	}
+}
+
+// taken is told of each task that a slot got, which may have been the last idle one.
+func (c *scaler) taken() {
+	if c.resting.Load() {
+		c.nudge()
 	}
 }
 
@@ -77,6 +104,7 @@ func (c *scaler) run(ctx context.Context) {
 	var state autoscale.State
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer c.sleepers.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -86,9 +114,12 @@ func (c *scaler) run(ctx context.Context) {
 		}
 		now := time.Now()
 		var decision autoscale.Decision
-		state, decision = autoscale.Decide(c.policy(), state, c.sample(ctx, now), now)
+		policy, sample := c.policy(), c.sample(ctx, now)
+		state, decision = autoscale.Decide(policy, state, sample, now)
+		c.resting.Store(decision.NextCheck > time.Second)
 		c.follow(decision)
-		timer.Reset(decision.NextCheck)
+		c.hold(policy, sample.Slots, decision)
+		timer.Reset(min(decision.NextCheck, c.sleep(ctx, sample.Slots, decision, now)))
 	}
 }
 
@@ -99,6 +130,7 @@ func (c *scaler) follow(d autoscale.Decision) {
 	c.last = d
 	c.mu.Unlock()
 	c.note(time.Now(), d)
+	c.relieve(d.Pressure)
 	c.pool.Resize(d.Target)
 	if d.Target != before.Target || d.Bound != before.Bound {
 		c.log.Info(d.Reason, "target", d.Target, "before", before.Target, "bound", d.Bound)
@@ -130,6 +162,9 @@ func (c *scaler) policy() autoscale.Policy {
 // policyOf reads the settings: --concurrency alone asks for a fixed number, as with Celery.
 func policyOf(e *config.Effective) autoscale.Policy {
 	c := e.Config
+	if !c.Broker.Consume {
+		return autoscale.Fixed(0)
+	}
 	most := c.Pool.Concurrency
 	if e.Origins["pool.concurrency"].Name == "--concurrency" && !e.Origins.Set("scaling.min") {
 		return autoscale.Fixed(most)
@@ -153,8 +188,11 @@ func (c *scaler) sample(ctx context.Context, now time.Time) autoscale.Sample {
 	status := c.pool.Status()
 	s := autoscale.Sample{Slots: autoscale.Slots{Idle: status.Count(pool.Idle), Busy: status.Count(pool.Busy), Starting: status.Count(pool.Starting)}}
 	var due map[string]int
+	if c.claims.Held() {
+		s.Slots.Owed = 1
+	}
 	p := c.policy()
-	if fixed := p.Min >= p.Max; !fixed && s.Slots.Idle == 0 && s.Slots.Busy > 0 && s.Slots.Busy+s.Slots.Starting < p.Max {
+	if fixed := p.Min >= p.Max; !fixed && s.Slots.Idle == 0 && s.Slots.Busy+s.Slots.Owed > 0 && s.Slots.Busy+s.Slots.Starting < p.Max {
 		var err error
 		if due, err = c.depths(ctx); err != nil {
 			c.log.Debug("queues not counted", "error", err)
@@ -180,6 +218,7 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 	var largest, private int64
 	c.perTask *= 0.999
 	seen := make(map[int]cpuSeen, len(status.Slots))
+	clear(c.private)
 	for _, slot := range status.Slots {
 		if slot.PID == 0 {
 			continue
@@ -189,6 +228,7 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 			continue
 		}
 		private += usage.Private
+		c.private[slot.ID] = usage.Private
 		largest = max(largest, usage.Private)
 		if was, ok := c.cpu[slot.PID]; ok && slot.State == pool.Busy && now.Sub(was.when) > 100*time.Millisecond {
 			c.perTask = max(c.perTask, min(1, float64(usage.CPU-was.used)/float64(now.Sub(was.when))))
@@ -197,16 +237,21 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 		c.estimates.child(usage.Private, now)
 	}
 	c.cpu = seen
-	m := c.limits.Memory()
-	s.Memory = autoscale.Memory{Limit: m.Limit, Used: m.Used, Children: private}
 	set := c.settings().Config
-	if limit := int64(set.Scaling.MemoryLimit); limit > 0 && (m.Limit == 0 || limit < m.Limit) {
-		s.Memory.Limit, s.Memory.Used = limit, c.zygote()+private
-	}
+	s.Memory = memoryOf(c.limits, int64(set.Scaling.MemoryLimit), c.zygote(), private)
 	s.Memory.Child = c.estimates.childMemory(largest, autoscale.GuessChild(c.zygote(), int64(set.Pool.MaxMemoryPerChild)))
 	if p, ok := c.limits.Pressure(); ok {
 		s.Memory.Some, s.Memory.Full = p.Some, p.Full
 	}
 	cores, _ := c.limits.Cores(runtime.NumCPU())
 	s.CPU = autoscale.CPU{Cores: cores, PerTask: c.perTask}
+}
+
+// memoryOf is what there is and what is used, by the limit of the system or the configured one, whichever is less.
+func memoryOf(r *limits.Reader, configured, zygote, children int64) autoscale.Memory {
+	m := r.Memory()
+	if configured > 0 && (m.Limit == 0 || configured < m.Limit) {
+		return autoscale.Memory{Limit: configured, Used: zygote + children, Children: children}
+	}
+	return autoscale.Memory{Limit: m.Limit, Used: m.Used, Children: children}
 }

@@ -87,5 +87,10 @@ func (s *Supervisor) watch() *watch {
 
 // reload has the settings read again, under the eyes of whoever manages the service.
 func (s *Supervisor) reload(why string) {
-	s.systemd.reloading(func() { s.log.Info("reload asked for", "reason", why) })
+	s.systemd.reloading(func() {
+		s.watcher.Reload(why)
+		if f := s.stored.Load(); f != nil {
+			f.nudge()
+		}
+	})
 }

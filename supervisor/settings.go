@@ -18,18 +18,26 @@ import (
 
 // adopt makes what the files and the application say the settings of now.
 func (s *Supervisor) adopt(loaded *config.Loaded, info python.Info) {
+	s.current.Store(s.newSettings(s.resolve(loaded, info), info))
+}
+
+// resolve adds what the application says to what was read.
+func (s *Supervisor) resolve(loaded *config.Loaded, info python.Info) *config.Effective {
 	var says config.AppSettings
-	if info.App != "" || !s.withoutPython() {
+	if info.App != "" || !s.withoutPython(loaded.Config) {
 		says = ownWords(appSettings(info), loaded)
 	}
-	effective := loaded.Resolve(says)
+	return loaded.Resolve(says)
+}
+
+func (s *Supervisor) newSettings(effective *config.Effective, info python.Info) *settings {
 	now := &settings{Effective: effective, info: info}
 	now.tasks = make(map[string]celery.TaskOptions, len(info.Tasks))
 	for name, task := range info.Tasks {
 		now.tasks[name] = override(effective.Config.Tasks, name, task.TaskOptions)
 	}
 	s.goOptions(now)
-	s.current.Store(now)
+	return now
 }
 
 // ownWords leaves out what the application has from us: what REDIS_URL gave it stands in its settings, too.

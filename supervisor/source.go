@@ -38,6 +38,7 @@ type source struct {
 // holding is what is remembered of a delivery in progress.
 type holding struct {
 	task    *celery.Task
+	gate    gate // the settings it began with: it keeps them to its end
 	putBack bool // by a drain: whatever the task still does is dropped
 }
 
@@ -63,9 +64,10 @@ func (s *source) Next(ctx context.Context, slot int, done *pool.Finished) (pool.
 			}
 			return pool.Job{}, err
 		}
+		g := s.gate()
 		var job pool.Job
-		if job, settled = s.open(ctx, d); settled == nil {
-			s.hold(job)
+		if job, settled = s.open(ctx, d, g); settled == nil {
+			s.hold(job, g)
 			return job, nil
 		}
 	}
@@ -82,21 +84,21 @@ func (s *source) Settle(ctx context.Context, done pool.Finished) error {
 
 // Lost implements [pool.Source].
 func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
-	g := s.gate()
+	g := s.gateOf(job.Delivery)
 	o, _ := g.known(job.Task.Name)
 	s.lines.lost(job.Task, loss)
 	return g.rules.verdict(job, loss, o)
 }
 
 // open makes a job of a delivery, or says how it ends without one.
-func (s *source) open(ctx context.Context, d *celery.Delivery) (pool.Job, *broker.Finished) {
+func (s *source) open(ctx context.Context, d *celery.Delivery, g gate) (pool.Job, *broker.Finished) {
 	now := time.Now()
 	task, err := celery.Decode(d.Raw, time.UTC) // a naive time is UTC, whatever the application's timezone
 	if err != nil {
 		s.log.Error("message cannot be decoded", "queue", d.Queue, "bytes", len(d.Raw), "error", err, "next", "dead letter")
 		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err)}}
 	}
-	a := s.gate().admit(task, now)
+	a := g.admit(task, now)
 	if a.park {
 		return pool.Job{}, s.park(d, task, task.ETA, parkedForETA)
 	}
@@ -129,10 +131,10 @@ func (s *source) park(d *celery.Delivery, t *celery.Task, until time.Time, why s
 
 // finish decides how a finished job's delivery ends; nil if a drain has put it back already and the outcome is dropped.
 func (s *source) finish(done *pool.Finished) *broker.Finished {
+	g := s.gateOf(done.Job.Delivery)
 	if s.release(done.Job.Delivery) {
 		return nil
 	}
-	g := s.gate()
 	o, _ := g.known(done.Job.Task.Name)
 	settlement := g.rules.settlement(*done, o)
 	s.lines.ended(done, settlement)
@@ -140,10 +142,20 @@ func (s *source) finish(done *pool.Finished) *broker.Finished {
 	return &broker.Finished{Delivery: done.Job.Delivery, Settlement: settlement}
 }
 
-func (s *source) hold(job pool.Job) {
+func (s *source) hold(job pool.Job, g gate) {
 	s.mu.Lock()
-	s.held[job.Delivery] = &holding{task: job.Task}
+	s.held[job.Delivery] = &holding{task: job.Task, gate: g}
 	s.mu.Unlock()
+}
+
+// gateOf returns the settings that a delivery in progress began with.
+func (s *source) gateOf(d *celery.Delivery) gate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.held[d]; h != nil {
+		return h.gate
+	}
+	return s.gate()
 }
 
 // release forgets a delivery and tells whether it was put back meanwhile.
@@ -156,12 +168,12 @@ func (s *source) release(d *celery.Delivery) (putBack bool) {
 }
 
 // takeBack marks those deliveries in progress as put back that are chosen and were not before, and returns them.
-func (s *source) takeBack(choose func(*celery.Task) bool) []*celery.Delivery {
+func (s *source) takeBack(choose func(*holding) bool) []*celery.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*celery.Delivery
 	for d, h := range s.held {
-		if !h.putBack && choose(h.task) {
+		if !h.putBack && choose(h) {
 			h.putBack = true
 			all = append(all, d)
 		}
@@ -169,9 +181,9 @@ func (s *source) takeBack(choose func(*celery.Task) bool) []*celery.Delivery {
 	return all
 }
 
-// late tells whether a task is acknowledged when it has ended.
-func (s *source) late(t *celery.Task) bool {
-	o, _ := s.gate().known(t.Name)
+// late tells whether the task is acknowledged when it has ended.
+func (h *holding) late() bool {
+	o, _ := h.gate.known(h.task.Name)
 	return o.AcksLate
 }
 

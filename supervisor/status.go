@@ -77,6 +77,7 @@ type SlotsStatus struct {
 	Reason    string         `json:"reason"`
 	Decisions []Decision     `json:"decisions"` // the last ones, the newest last
 	Memory    int64          `json:"memory"`    // bytes of all children, shared pages counted once
+	Overrun   int            `json:"overrun"`   // Go handlers that were given up and still run; each holds a slot
 	Slots     []SlotStatus   `json:"slots"`
 }
 
@@ -200,7 +201,7 @@ func (s *Supervisor) slotsStatus(now *settings, st pool.Status) *SlotsStatus {
 	last := s.decisions.last()
 	out := &SlotsStatus{
 		States: states(st), Target: st.Target, Max: now.Config.Pool.Concurrency, Bound: string(last.Bound), Reason: last.Reason,
-		Decisions: s.decisions.list(), Slots: make([]SlotStatus, 0, len(st.Slots)),
+		Decisions: s.decisions.list(), Overrun: s.generation.Load().goTasks.overrun(), Slots: make([]SlotStatus, 0, len(st.Slots)),
 	}
 	for _, slot := range st.Slots {
 		one := SlotStatus{ID: slot.ID, State: slot.State.String(), Since: slot.Since, PID: slot.PID}

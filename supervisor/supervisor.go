@@ -22,6 +22,7 @@ import (
 	"github.com/agensium/agensium/pool/python"
 	"github.com/agensium/agensium/supervisor/admin"
 	"github.com/agensium/agensium/supervisor/config"
+	"github.com/agensium/agensium/supervisor/reload"
 )
 
 // Supervisor is one running node. What is set once before the pool starts is not guarded; the settings are read through
@@ -37,19 +38,22 @@ type Supervisor struct {
 	begun    time.Time
 	node     string
 
-	current   atomic.Pointer[settings]
-	embedded  *embedded
-	app       *python.Application // nil: only tasks in Go and commands
-	goTasks   *goTasks            // nil: only the application
-	factory   pool.Factory
-	broker    *broker.Broker
-	control   *control.Control
-	pool      *pool.Pool
-	source    *source
-	tally     tally
-	consumed  consumed
-	scaler    *scaler
-	estimates *estimates
+	current    atomic.Pointer[settings]
+	embedded   *embedded
+	generation atomic.Pointer[generation]
+	retiring   sync.WaitGroup // generations that end
+	ending     chan struct{}  // closed when those have to end now
+	broker     *broker.Broker
+	control    *control.Control
+	pool       *pool.Pool
+	source     *source
+	tally      tally
+	consumed   consumed
+	scaler     *scaler
+	estimates  *estimates
+	watcher    *reload.Watcher
+	applier    *applier
+	stored     atomic.Pointer[fromRedis] // nil: nowhere to look
 
 	target       *redisconn.Target // of the broker
 	turns        turns
@@ -77,7 +81,7 @@ type settings struct {
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
 	if s.output == nil {
 		s.output = os.Stderr
 	}
@@ -101,6 +105,9 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.node = config.NodeName(c.Node, host)
 	s.signals = newSignals(o.Signals)
 	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
+	s.applier = newApplier(s)
+	s.renew = s.applier.Renew
+	s.watcher = reload.New(o.Loaded.Input(), o.Loaded, s.applier.take, s.log.Named("config"))
 	s.signals.reload = s.reload
 	s.systemd = newSystemd(s)
 	return s, nil
@@ -118,8 +125,10 @@ func (s *Supervisor) serve() error {
 	for _, note := range s.o.Loaded.Notes {
 		s.log.Info("note", "key", note.Key, "text", note.Text)
 	}
-	if !s.o.Loaded.Config.Broker.Consume {
-		return s.rest()
+	for !s.o.Loaded.Config.Broker.Consume {
+		if goOn, err := s.rest(); !goOn {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -133,6 +142,7 @@ func (s *Supervisor) serve() error {
 		}
 		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
+	s.limitMemory()
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}
@@ -143,6 +153,7 @@ func (s *Supervisor) serve() error {
 		return err
 	}
 	defer s.closeApplication()
+	s.takeStored(ctx)
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -152,15 +163,24 @@ func (s *Supervisor) serve() error {
 	return s.work(ctx)
 }
 
-// rest is what USE_CELERY=false asks for: stay up and consume nothing.
-func (s *Supervisor) rest() error {
-	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "waiting for a signal to end")
+// rest is what USE_CELERY=false asks for: stay up and consume nothing, until the settings say otherwise or somebody ends it.
+func (s *Supervisor) rest() (goOn bool, err error) {
+	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "wait for other settings, or a signal to end")
 	s.life.is(resting, s.o.Loaded.Origins["broker.consume"].String()+" says so")
-	<-s.stopping.warm
-	why, err := s.stopping.reason()
-	s.life.drains(why, 0)
-	s.log.Info("ended", "reason", why)
-	return err
+	for {
+		select {
+		case <-s.stopping.warm:
+			why, err := s.stopping.reason()
+			s.life.drains(why, 0)
+			s.log.Info("ended", "reason", why)
+			return false, err
+		case <-s.applier.wake:
+		}
+		if r, _ := s.applier.next(); r != nil && r.Loaded.Config.Broker.Consume {
+			s.o.Loaded = r.Loaded
+			return true, nil
+		}
+	}
 }
 
 func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) error {
@@ -180,21 +200,18 @@ func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) e
 
 // startApplication imports the application and settles what its settings and ours make together.
 func (s *Supervisor) startApplication(ctx context.Context) error {
-	c := s.o.Loaded.Config
-	if s.withoutPython() {
+	if s.withoutPython(s.o.Loaded.Config) {
+		s.generation.Store(newGeneration(nil, nil))
 		s.adopt(s.o.Loaded, python.Info{})
 		return nil
 	}
-	s.life.is(starting, "importing "+c.Python.App)
-	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
+	s.life.is(starting, "importing "+s.o.Loaded.Config.Python.App)
+	set, fallback := s.o.Loaded.Overrides()
+	o, why, err := s.pythonOptions(&s.o.Loaded.Effective, set, fallback, s.o.Loaded.Vars)
 	if err != nil {
 		return &SetupError{Err: err}
 	}
-	set, fallback := s.o.Loaded.Overrides()
-	if s.embedded != nil {
-		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
-	}
-	if err := checkURLs(set); err != nil {
+	if err := checkURLs(o.Conf); err != nil {
 		return err
 	}
 	starting, cancel := context.WithCancel(ctx)
@@ -206,26 +223,17 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 		case <-starting.Done():
 		}
 	}()
-	o := python.Options{
-		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, s.o.Loaded.Vars),
-		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
-		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
-		Log: everyLine(s.log).Named("python"),
-	}
-	if s.o.Loaded.Origins.Set("broker.queues") {
-		o.Queues = c.Broker.Queues
-	}
 	app, err := python.Start(starting, o)
 	if err != nil {
 		return s.startError(err)
 	}
-	s.app = app
+	s.generation.Store(newGeneration(app, set))
 	info := app.Info()
 	for _, w := range info.Warnings {
 		s.log.Warn("application", "warning", w)
 	}
 	s.adopt(s.o.Loaded, info)
-	s.log.Debug("application imported", "took", fmt.Sprintf("%.3fs", info.Seconds), "interpreter", path, "reason", why)
+	s.log.Debug("application imported", "took", fmt.Sprintf("%.3fs", info.Seconds), "interpreter", o.Interpreter, "reason", why)
 	return nil
 }
 
@@ -283,7 +291,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 		return &SetupError{Err: fmt.Errorf("broker: %w", err)}
 	}
 	s.turns = turns{shared: turnsOf(c.Broker.KeyPrefix, s.broker.Do), log: s.log.Named("task"), next: map[string]time.Time{}}
-	if s.factory, err = s.executors(now, target, results); err != nil {
+	if err := s.fill(s.generation.Load(), now, target, results); err != nil {
 		return err
 	}
 	if !c.Control.Enabled {
@@ -307,8 +315,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	c := s.current.Load().Config
 	s.source = newSource(s)
 	s.pool = pool.New(pool.Options{
-		Source: s.source, Factory: s.factory, Log: s.log.Named("pool"), Grace: closeTimeout,
-		Limits: pool.Limits{MaxTasks: c.Pool.MaxTasksPerChild, MaxMemory: int64(c.Pool.MaxMemoryPerChild), MaxAge: c.Pool.MaxAgePerChild},
+		Source: s.source, Factory: s.generation.Load(), Log: s.log.Named("pool"), Grace: closeTimeout, Limits: poolLimits(c.Pool),
 		Hooks: pool.Hooks{
 			Started: func(_ int, took time.Duration) { s.tally.childStarted(took); s.scaler.started(took) },
 			Closed:  func(_ int, reason pool.Reason) { s.tally.childClosed(reason); s.scaler.nudge() },
@@ -322,14 +329,20 @@ func (s *Supervisor) work(ctx context.Context) error {
 	go func() { serving <- s.broker.Run(context.Background()) }() // ends with sayGoodbye, whatever else ends
 	if s.control != nil {
 		s.listenForPeers(ctx)
+		s.followStored(ctx)
 		loops.Go(func() { s.control.Run(ctx) })
+	}
+	if f := s.stored.Load(); f != nil {
+		loops.Go(func() { f.run(ctx) })
 	}
 	s.scaler = newScaler(s)
 	s.consumes()
 	loops.Go(func() { s.scaler.run(ctx) })
 	loops.Go(func() { s.heartbeats(ctx) })
 	loops.Go(func() { s.watch().run(ctx) })
-	s.applicationReady()
+	s.generation.Load().ready()
+	s.applier.begin(s.o.Loaded)
+	applied, stopApplying := s.applying(ctx)
 	s.log.Info(s.node + " ready.")
 
 	var failure error
@@ -341,8 +354,10 @@ func (s *Supervisor) work(ctx context.Context) error {
 	if s.control != nil {
 		s.control.Events.Leave()
 	}
+	stopApplying()
+	<-applied
 	why, asked := s.stopping.reason()
-	s.applicationStops()
+	s.generation.Load().stops(s.stopping.how())
 	s.drain(why)
 	return errors.Join(failure, asked, s.sayGoodbye())
 }

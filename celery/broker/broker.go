@@ -35,6 +35,7 @@ type Broker struct {
 	leftover *leftover
 	graves   *graves
 
+	bounds   atomic.Pointer[Bounds]
 	draining atomic.Bool
 	started  atomic.Bool
 	life     context.Context // ends when everything has to stop
@@ -52,6 +53,7 @@ func New(o Options) (*Broker, error) {
 	}
 	b := &Broker{opt: o, log: o.Log, ended: make(chan struct{})}
 	b.inbox.wake = make(chan struct{}, 1)
+	b.SetBounds(Bounds{o.MaxDeliveries, o.MaxDeadLetters, o.DeadLetterAge})
 	b.life, b.end = context.WithCancel(context.Background())
 	b.commands = b.client("commands", nil)
 	b.aux = b.client("aux", nil)
@@ -202,6 +204,11 @@ func (b *Broker) AddQueue(ctx context.Context, queue string) error {
 // RemoveQueue consumes a queue no more. Deliveries that are held are settled as usual; what lands all the same is put back.
 func (b *Broker) RemoveQueue(queue string) {
 	b.inbox.call(func() { b.eng.removeQueue(queue) })
+}
+
+// Pause claims nothing until it is called with false: waiting calls of Next stay, and what lands all the same is put back.
+func (b *Broker) Pause(on bool) {
+	b.inbox.call(func() { b.eng.paused = on })
 }
 
 // NoticeChannel is the pub/sub channel on which nodes announce their start. Who listens there calls Notice for each message, so that

@@ -129,7 +129,7 @@ func (e *engine) newClaim(t *ticket, k *queueKey, raw []byte, now time.Time) *cl
 // adopt gives a claim to the slot that waited last. Without a slot it goes back where it came from.
 func (e *engine) adopt(c *claim) {
 	k := c.key
-	for !e.draining && (!k.removed || c.heir) && len(e.waiters) > 0 {
+	for !e.draining && !e.paused && (!k.removed || c.heir) && len(e.waiters) > 0 {
 		w := e.waiters[len(e.waiters)-1]
 		e.waiters[len(e.waiters)-1] = nil
 		e.waiters = e.waiters[:len(e.waiters)-1]
@@ -137,6 +137,9 @@ func (e *engine) adopt(c *claim) {
 			e.b.lease.busy(len(e.claims) > 0)
 			return
 		}
+	}
+	if (!k.removed || c.heir) && e.hold(c) {
+		return
 	}
 	if c.heir {
 		e.unserved = append(e.unserved, c)

@@ -58,7 +58,8 @@ func (g *graves) add(batch *batch, claim string, d *celery.Delivery, dead *DeadL
 		panic(err) // strings, numbers and bytes
 	}
 	keys := []string{claim, g.ring.dead(), g.ring.deadIndex()}
-	return batch.do(purposeDead, buryScript.args(keys, l.ID, doc, score(now), score(now.Add(-g.b.opt.DeadLetterAge)), g.b.opt.MaxDeadLetters)...)
+	bounds := g.b.bounds.Load()
+	return batch.do(purposeDead, buryScript.args(keys, l.ID, doc, score(now), score(now.Add(-bounds.DeadLetterAge)), bounds.MaxDeadLetters)...)
 }
 
 // DeadLetters reads and empties the dead letters of a Redis. It needs no running broker.

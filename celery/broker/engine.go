@@ -32,6 +32,8 @@ type engine struct {
 	owed        []*work // settlements not written yet
 	doubts      []*doubt
 	waits       map[*wait]struct{}
+	spare       func()               // told of a message that is held for a slot to come; nil: none is
+	held        *claim               // that message
 	bequests    []*bequest           // of dead nodes, for slots of ours
 	strange     map[string]*queueKey // lists that we do not consume but inherit from
 	unwritten   bool                 // the registry does not know one of them yet
@@ -40,6 +42,7 @@ type engine struct {
 
 	up       bool // the last round was answered: claims are allowed
 	draining bool
+	paused   bool
 	closing  bool
 	backoff  backoff
 	round    time.Duration // how long the last one took
@@ -137,7 +140,7 @@ func (e *engine) await(w *work) {
 		w.answer(nil, nil)
 	case e.draining:
 		w.answer(nil, ErrDraining)
-	case !w.gone() && !e.serveInherited(w):
+	case !w.gone() && !e.handHeld(w) && !e.serveInherited(w):
 		e.waiters = append(e.waiters, w)
 	}
 }
@@ -153,13 +156,14 @@ func (e *engine) compose() {
 			want++
 		}
 	}
+	want = e.withSpare(want)
 	if !e.up {
 		if e.batch.empty() && (want > 0 || e.closing) {
 			e.batch.do(purposeLease, "PING")
 		}
 		return
 	}
-	if !e.draining {
+	if !e.draining && !e.paused {
 		e.plan(want - e.planBequests(want))
 	}
 }
@@ -264,7 +268,7 @@ func (e *engine) nextTime() time.Time {
 	for _, d := range e.doubts {
 		sooner(d.check)
 	}
-	if len(e.waiters) > 0 {
+	if !e.paused && (len(e.waiters) > 0 || e.spareWaits()) {
 		for _, k := range e.ring.keys {
 			if k.state == resting {
 				sooner(k.restUntil)
@@ -289,4 +293,6 @@ func (e *engine) report() {
 	t.owed.Store(int64(len(e.owed)))
 	t.doubts.Store(int64(len(e.doubts)))
 	t.blocked.Store(int64(len(e.waits)))
+	t.held.Store(e.held != nil)
+	t.paused.Store(e.paused)
 }

@@ -105,6 +105,10 @@ func (e *engine) moveClaims(life context.Context) error {
 		e.tally.taken.Add(1)
 		e.log.Warn("claim was taken by another node", "queue", r.c.Queue, "key", r.c.name, "next", "drop its results")
 	}
+	if e.held != nil && e.held.taken {
+		delete(e.claims, &e.held.Delivery)
+		e.held = nil
+	}
 	e.owed = slices.DeleteFunc(e.owed, func(w *work) bool {
 		if w.claim == nil || !w.claim.taken {
 			return false
@@ -190,6 +194,12 @@ func (e *engine) register(life context.Context) error {
 }
 
 func (e *engine) removeQueue(queue string) {
+	e.adding = slices.DeleteFunc(e.adding, func(a adding) bool {
+		if a.queue == queue {
+			close(a.done)
+		}
+		return a.queue == queue
+	})
 	for _, k := range e.ring.remove(queue) {
 		waiting := false
 		for w := range e.waits {
@@ -211,6 +221,7 @@ func (e *engine) drain() {
 		w.answer(nil, ErrDraining)
 	}
 	e.waiters = nil
+	e.setSpare(nil)
 }
 
 // close puts back what is held and lets serve end when nothing is left.

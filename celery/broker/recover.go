@@ -197,7 +197,7 @@ func (r *recovery) giveBack(life context.Context, n *node, list, name string, ra
 	}
 	if s.Action == Keep {
 		s.Action = redeliver
-		if celery.Deliveries(raw) >= r.b.opt.MaxDeliveries {
+		if celery.Deliveries(raw) >= r.b.bounds.Load().MaxDeliveries {
 			s.Action = Bury
 			s.Dead = &DeadLetter{Cause: "max_deliveries", Detail: "whoever ran it died, each time: " + n.Node + " was the last"}
 		}

@@ -75,9 +75,8 @@ func TestTwoNodesRecoverADeadOneOnce(t *testing.T) {
 	if len(seen) != n {
 		t.Errorf("%d of %d came", len(seen), n)
 	}
-	if got := a.Status().Recovered + b.Status().Recovered; got != n {
-		t.Errorf("%d counted as recovered", got)
-	}
+	// A message is counted after it was pushed, so that whoever runs it may be faster.
+	celerytest.Eventually(t, "all to be counted as recovered", func() bool { return a.Status().Recovered+b.Status().Recovered == n })
 }
 
 func TestADeliveryTooManyIsBuried(t *testing.T) {

@@ -49,8 +49,10 @@ type Status struct {
 	Results     *Condition        `json:"results_condition,omitempty"` // of the result store, if it is another server
 	Incarnation string            `json:"incarnation"`
 	Draining    bool              `json:"draining"`
+	Paused      bool              `json:"paused"`  // nothing is claimed, as asked
 	Waiting     int               `json:"waiting"` // slots that wait for a delivery
 	Claims      int               `json:"claims"`  // deliveries held
+	Held        bool              `json:"held"`    // one of them waits for a slot that is to come, see Broker.Spare
 	Owed        int               `json:"owed"`    // settlements not written yet
 	Doubts      int               `json:"doubts"`  // claim keys that a cut connection may still fill
 	Blocked     int               `json:"blocked"` // BLMOVEs that wait
@@ -78,7 +80,7 @@ type tally struct {
 	claimed, settled, taken, putBack, recovered, lapses atomic.Uint64
 	parked, woken, restored, buried, reconnects         atomic.Uint64
 	waiting, claims, owed, doubts, blocked              atomic.Int64
-	connected                                           atomic.Bool
+	connected, held, paused                             atomic.Bool
 	queues, results                                     condition
 }
 
@@ -126,7 +128,7 @@ func (b *Broker) Status() Status {
 	t := &b.tally
 	s := Status{
 		Connected: t.connected.Load(), Condition: t.queues.get(), Results: t.results.get(),
-		Draining: b.draining.Load(), Waiting: int(t.waiting.Load()), Claims: int(t.claims.Load()), Owed: int(t.owed.Load()),
+		Draining: b.draining.Load(), Waiting: int(t.waiting.Load()), Claims: int(t.claims.Load()), Held: t.held.Load(), Paused: t.paused.Load(), Owed: int(t.owed.Load()),
 		Doubts: int(t.doubts.Load()), Blocked: int(t.blocked.Load()),
 		Claimed: t.claimed.Load(), Settled: t.settled.Load(), Taken: t.taken.Load(), PutBack: t.putBack.Load(),
 		Recovered: t.recovered.Load(), Lapses: t.lapses.Load(), Parked: t.parked.Load(), Woken: t.woken.Load(),

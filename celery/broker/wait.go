@@ -90,13 +90,13 @@ func (l *line) cut() {
 
 // watch starts a BLMOVE for each empty key while a slot waits, and ends all of them when no more is to be claimed.
 func (e *engine) watch() {
-	if e.draining {
+	if e.draining || e.paused {
 		for w := range e.waits {
 			e.cut(w)
 		}
 		return
 	}
-	if !e.up || len(e.waiters) == 0 && !e.owedWant() {
+	if !e.up || len(e.waiters) == 0 && !e.owedWant() && !e.spareWaits() {
 		return
 	}
 	for _, k := range e.ring.keys {

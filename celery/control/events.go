@@ -28,8 +28,10 @@ type Events struct {
 	clock   *Clock
 	log     hclog.Logger
 	encoder eventEncoder
-	on      atomic.Bool // task events, and with them heartbeats
-	left    atomic.Bool // the node takes no more tasks
+	on      atomic.Bool  // task events, and with them heartbeats
+	asked   atomic.Bool  // by the settings; then remote control cannot disable them
+	every   atomic.Int64 // nanoseconds between heartbeats
+	left    atomic.Bool  // the node takes no more tasks
 	changed chan struct{}
 	online  bool // heartbeats are sent; of begin and run alone
 
@@ -46,9 +48,6 @@ type event struct {
 }
 
 func newEvents(node string, o EventOptions, names Names, k *link, c *Clock, log hclog.Logger) *Events {
-	if o.Every <= 0 {
-		o.Every = 2 * time.Second
-	}
 	if o.Load == nil {
 		o.Load = func() (int, int) { return 0, 0 }
 	}
@@ -57,7 +56,25 @@ func newEvents(node string, o EventOptions, names Names, k *link, c *Clock, log 
 		changed: make(chan struct{}, 1),
 	}
 	e.on.Store(o.Enabled)
+	e.asked.Store(o.Enabled)
+	e.every.Store(int64(heartbeatEvery(o.Every)))
 	return e
+}
+
+func heartbeatEvery(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 2 * time.Second
+	}
+	return d
+}
+
+// Configure takes over other settings, as in [EventOptions]. What remote control switched stays unless enabled has changed.
+func (e *Events) Configure(enabled bool, every time.Duration) {
+	if e.asked.Swap(enabled) != enabled {
+		e.on.Store(enabled)
+	}
+	e.every.Store(int64(heartbeatEvery(every)))
+	e.wake()
 }
 
 // On tells whether events are sent, for callers to whom it is work to make one.
@@ -67,7 +84,7 @@ func (e *Events) On() bool { return e.on.Load() }
 // was enabled with -E, and says so.
 func (e *Events) enable() bool { return e.set(true) }
 
-func (e *Events) disable() bool { return !e.options.Enabled && e.set(false) }
+func (e *Events) disable() bool { return !e.asked.Load() && e.set(false) }
 
 func (e *Events) set(on bool) bool {
 	if e.on.Swap(on) == on {

@@ -38,7 +38,8 @@ func (e *Events) begin() {
 
 // run sends events and heartbeats until ctx ends, then says goodbye.
 func (e *Events) run(ctx context.Context) {
-	heartbeats := time.NewTicker(e.options.Every)
+	every := time.Duration(e.every.Load())
+	heartbeats := time.NewTicker(every)
 	defer heartbeats.Stop()
 	for {
 		var beat <-chan time.Time
@@ -59,6 +60,10 @@ func (e *Events) run(ctx context.Context) {
 		case <-beat:
 			e.worker("worker-heartbeat")
 		case <-e.changed:
+			if now := time.Duration(e.every.Load()); now != every {
+				every = now
+				heartbeats.Reset(every)
+			}
 			e.switched(heartbeats)
 			if !e.full() && !wait(ctx, eventTick) {
 				continue
@@ -84,7 +89,7 @@ func (e *Events) switched(heartbeats *time.Ticker) {
 	on := e.On()
 	if on && !e.online {
 		e.worker("worker-heartbeat")
-		heartbeats.Reset(e.options.Every)
+		heartbeats.Reset(time.Duration(e.every.Load()))
 	}
 	e.online = on
 }
@@ -93,7 +98,7 @@ func (e *Events) switched(heartbeats *time.Ticker) {
 func (e *Events) worker(kind string) {
 	running, processed := e.options.Load()
 	e.single(kind,
-		field{"freq", e.options.Every.Seconds()}, field{"active", running}, field{"processed", processed},
+		field{"freq", time.Duration(e.every.Load()).Seconds()}, field{"active", running}, field{"processed", processed},
 		field{"loadavg", loadAverage()}, field{"sw_ident", "py-celery"}, field{"sw_ver", e.options.Version},
 		field{"sw_sys", system()})
 }

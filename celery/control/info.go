@@ -71,7 +71,7 @@ func arguments(t *celery.Task) (args, kwargs json.RawMessage, ok bool) {
 	if t.ContentType != "application/json" || len(t.Raw) > 2*maxArguments { // base64 adds a third
 		return nil, nil, false
 	}
-	body, err := celery.Body(t.Raw)
+	body, err := t.Body()
 	if err != nil || len(body) > maxArguments {
 		return nil, nil, false
 	}

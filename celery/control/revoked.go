@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -21,11 +22,10 @@ const (
 // each goes when it is too old. The nodes share it through one key in Redis, so that a node that starts later knows
 // too; see revoked_store.go. Any goroutine may use it.
 type Revoked struct {
-	most  int
-	age   time.Duration
-	names Names
-	link  *link
-	log   hclog.Logger
+	bounds atomic.Pointer[revokedBounds]
+	names  Names
+	link   *link
+	log    hclog.Logger
 
 	once   sync.Once
 	loaded chan struct{}
@@ -48,15 +48,30 @@ const (
 	ofStamp = "s"
 )
 
+type revokedBounds struct {
+	most int
+	age  time.Duration
+}
+
 func newRevoked(most int, age time.Duration, names Names, k *link, log hclog.Logger) *Revoked {
+	r := &Revoked{names: names, link: k, log: log, entries: map[string]*list.Element{}, loaded: make(chan struct{})}
+	r.SetBounds(most, age)
+	return r
+}
+
+// SetBounds changes how many revocations are kept and for how long, from the next one on; 0: RevokedMost, RevokedAge.
+func (r *Revoked) SetBounds(most int, age time.Duration) {
 	if most <= 0 {
 		most = RevokedMost
 	}
 	if age <= 0 {
 		age = RevokedAge
 	}
-	return &Revoked{most: most, age: age, names: names, link: k, log: log, entries: map[string]*list.Element{}, loaded: make(chan struct{})}
+	r.bounds.Store(&revokedBounds{most, age})
 }
+
+func (r *Revoked) most() int          { return r.bounds.Load().most }
+func (r *Revoked) age() time.Duration { return r.bounds.Load().age }
 
 // Loaded is closed when the shared list has been read for the first time. A task that is claimed before may be one that was
 // revoked before this node started.
@@ -109,7 +124,7 @@ func (r *Revoked) IDs() []string {
 // has tells whether an entry is there and not too old. The caller holds mu.
 func (r *Revoked) has(name string) bool {
 	e, ok := r.entries[name]
-	return ok && time.Since(e.Value.(revocation).at) < r.age+time.Minute
+	return ok && time.Since(e.Value.(revocation).at) < r.age()+time.Minute
 }
 
 // put adds an entry, or renews it if it is newer. The caller holds mu.
@@ -132,7 +147,7 @@ func (r *Revoked) put(n revocation) {
 	if strings.HasPrefix(n.name, ofStamp) {
 		r.stamps++
 	}
-	for len(r.entries) > r.most {
+	for len(r.entries) > r.most() {
 		r.remove(r.order.Front())
 	}
 }

@@ -52,7 +52,7 @@ func (r *Revoked) revoke(ctx context.Context, names []string) {
 		r.put(n)
 		r.unsaved = append(r.unsaved, n)
 	}
-	if extra := len(r.unsaved) - r.most; extra > 0 {
+	if extra := len(r.unsaved) - r.most(); extra > 0 {
 		r.unsaved = r.unsaved[extra:]
 	}
 	r.mu.Unlock()
@@ -117,8 +117,8 @@ func (r *Revoked) write(ctx context.Context, client *redis.Client, news []revoca
 	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		changed = p.ZAddArgs(ctx, key, redis.ZAddArgs{GT: true, Ch: true, Members: members})
 		p.ZRemRangeByScore(ctx, key, "-inf", "("+r.oldest())
-		p.ZRemRangeByRank(ctx, key, 0, int64(-r.most-1))
-		p.Expire(ctx, key, r.age+time.Minute)
+		p.ZRemRangeByRank(ctx, key, 0, int64(-r.most()-1))
+		p.Expire(ctx, key, r.age()+time.Minute)
 		return nil
 	})
 	if err != nil {
@@ -156,4 +156,4 @@ func (r *Revoked) noticed(payload string) {
 }
 
 // oldest is the score below which entries count no more.
-func (r *Revoked) oldest() string { return strconv.FormatInt(time.Now().Add(-r.age).Unix(), 10) }
+func (r *Revoked) oldest() string { return strconv.FormatInt(time.Now().Add(-r.age()).Unix(), 10) }

@@ -12,7 +12,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/celery/celerytest"
+	"github.com/agensium/agensium/celery/redisconn"
 )
 
 // site is a place where a worker works: a Redis of its own, a directory with an application, an interpreter that has Celery, and
@@ -196,6 +198,22 @@ func (s *site) left() []string {
 }
 
 var bookkeeping = regexp.MustCompile(`^(_kombu\.binding|agensium:(nodes|revoked|dead|deaths|lease))|pidbox`)
+
+// deadLetters are the messages that will not be delivered again.
+func (s *site) deadLetters() []broker.DeadLetter {
+	s.t.Helper()
+	target, err := redisconn.Parse(s.redis.URL(0), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	graves := broker.OpenDeadLetters(target, "")
+	defer graves.Close()
+	letters, err := graves.List(s.t.Context(), broker.DeadFilter{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return letters
+}
 
 // cleanEnd ends a node and expects an orderly end.
 func cleanEnd(t testing.TB, p *celerytest.Process) {

@@ -92,7 +92,7 @@ func (p project) app() string {
 
 // The templates are made for a project named shop in /srv/shop, with a requirements.txt.
 func (p project) unit(text string) string {
-	return strings.NewReplacer("/srv/shop", p.dir, "shop", p.name).Replace(text)
+	return strings.NewReplacer("/srv/shop", p.dir, "0644 agensium.service", "0644 "+p.name+"-worker.service", "shop", p.name).Replace(text)
 }
 
 func (p project) railway(text string) string {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/agensium/agensium/supervisor"
 	"github.com/agensium/agensium/supervisor/config"
@@ -19,7 +17,7 @@ type workerCommand struct {
 	Loglevel          string   `short:"l" placeholder:"LEVEL" help:"debug, info, warning, error."`
 	Logfile           string   `short:"f" placeholder:"FILE" help:"Log to this file instead of standard error."`
 	LogFormat         string   `placeholder:"FORMAT" help:"text or json."`
-	TaskEvents        bool     `short:"E" help:"Send events for Flower and other monitors."`
+	TaskEvents        bool     `short:"E" aliases:"events" help:"Send events for Flower and other monitors."`
 	TimeLimit         *float64 `placeholder:"S" help:"Hard time limit of a task, seconds."`
 	SoftTimeLimit     *float64 `placeholder:"S" help:"Soft time limit of a task, seconds."`
 	MaxTasksPerChild  *int     `placeholder:"N" help:"Replace a child after this many tasks."`
@@ -41,10 +39,10 @@ type workerCommand struct {
 	Loader             string   `placeholder:"LOADER" help:"Celery's loader class."`
 
 	Beat             bool     `short:"B" help:"Refused: run celery beat beside it."`
-	ScheduleFilename string   `short:"s" placeholder:"FILE" hidden:""`
+	ScheduleFilename string   `short:"s" aliases:"schedule" placeholder:"FILE" hidden:""`
 	Scheduler        string   `placeholder:"CLASS" hidden:""`
 	Detach           bool     `short:"D" help:"Refused: let systemd or a container run it."`
-	Purge            bool     `help:"Refused: use celery purge."`
+	Purge            bool     `aliases:"discard" help:"Refused: use celery purge."`
 	UID              string   `name:"uid" hidden:""`
 	GID              string   `name:"gid" hidden:""`
 	Umask            string   `hidden:""`
@@ -58,8 +56,7 @@ func (w *workerCommand) Run(c *call) error {
 		return err
 	}
 	return setup(supervisor.Run(c.ctx, supervisor.Options{
-		Loaded: loaded, Reload: func() (*config.Loaded, error) { return config.Load(c.input(w.flags(c.cli))) },
-		Stderr: c.std.err, Quiet: c.cli.Quiet, Version: version(),
+		Loaded: loaded, Stderr: c.std.err, Quiet: c.cli.Quiet, Version: version(),
 	}))
 }
 
@@ -87,14 +84,14 @@ func (c *call) input(flags *config.Flags) config.Input {
 
 // load reads the settings; all that is wrong with them is one error, a line each.
 func (c *call) load(flags *config.Flags) (*config.Loaded, error) {
-	loaded, err := config.Load(c.input(flags))
+	return loadAll(c.input(flags))
+}
+
+func loadAll(in config.Input) (*config.Loaded, error) {
+	loaded, err := config.Load(in)
 	var problems config.Problems
 	if errors.As(err, &problems) {
-		lines := make([]string, len(problems))
-		for i, p := range problems {
-			lines[i] = p.String()
-		}
-		return nil, usage(fmt.Errorf("%s", strings.Join(lines, "\n")), "agensium config show prints every setting and where it came from")
+		return nil, usage(problems, "agensium config show prints every setting and where it came from")
 	}
 	return loaded, err
 }

@@ -13,7 +13,7 @@ import (
 
 // Open opens the body of a job. Other executors in Go share it.
 func Open(job pool.Job, node string, accept []string) (*celery.Request, error) {
-	body, err := celery.Body(job.Task.Raw)
+	body, err := job.Task.Body()
 	if err != nil {
 		return nil, fmt.Errorf("open body of %s: %w", job.Task.Name, err)
 	}

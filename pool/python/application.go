@@ -33,6 +33,7 @@ type Application struct {
 	zygote  *zygote       // nil while there is none
 	changed chan struct{} // closed and replaced when zygote changes
 	closed  bool
+	asleep  chan struct{} // closed when somebody needs the zygote again; nil: it does not sleep
 }
 
 var _ pool.Factory = (*Application)(nil)
@@ -79,10 +80,19 @@ func (a *Application) keep(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			}
-			a.o.Log.Error("zygote died: its children go on", "pid", z.proc.PID(), "reason", z.proc.Exit().String(), "next", "restart")
-			a.set(nil)
-			if time.Since(began) > time.Minute {
+			if wake := a.sleptWith(z); wake != nil {
+				select {
+				case <-wake:
+				case <-ctx.Done():
+					return
+				}
 				attempt = 0
+			} else {
+				a.o.Log.Error("zygote died: its children go on", "pid", z.proc.PID(), "reason", z.proc.Exit().String(), "next", "restart")
+				a.set(nil)
+				if time.Since(began) > time.Minute {
+					attempt = 0
+				}
 			}
 		}
 		attempt++
@@ -100,6 +110,29 @@ func (a *Application) keep(ctx context.Context) {
 		a.o.Log.Info("zygote started", "pid", z.proc.PID(), "attempt", attempt)
 		a.set(z)
 	}
+}
+
+// Sleep ends the zygote, which sends Celery's worker_shutdown, until the next child is asked for: that then waits for the import. It
+// returns when the zygote is gone.
+func (a *Application) Sleep(ctx context.Context) {
+	a.mu.Lock()
+	z := a.zygote
+	if a.closed || z == nil || z.wake != nil {
+		a.mu.Unlock()
+		return
+	}
+	z.wake = make(chan struct{})
+	a.asleep, a.zygote = z.wake, nil
+	a.mu.Unlock()
+	a.o.Log.Info("application unloaded", "pid", z.proc.PID(), "next", "the next task has it imported again")
+	z.quit(ctx, a.o.CloseTimeout)
+}
+
+// sleptWith is what wakes the application that was put to sleep with this zygote; nil if it was not.
+func (a *Application) sleptWith(z *zygote) chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return z.wake
 }
 
 // backoff is 0.1 s doubling up to 10 s, with jitter.
@@ -138,6 +171,10 @@ func (a *Application) await(ctx context.Context) (*zygote, error) {
 	for {
 		a.mu.Lock()
 		z, changed, closed := a.zygote, a.changed, a.closed
+		if a.asleep != nil {
+			close(a.asleep)
+			a.asleep = nil
+		}
 		a.mu.Unlock()
 		if closed {
 			return nil, ErrClosed

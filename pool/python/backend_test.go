@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,6 +117,22 @@ func TestOverridesReachNamespacedSettings(t *testing.T) {
 				t.Error("the task does not know")
 			}
 		})
+	}
+}
+
+func TestGivenSettingsAreKnownHoweverTheyAreSpelled(t *testing.T) {
+	for _, release := range releases {
+		for _, name := range []string{"namespaced", "oldstyle"} {
+			t.Run(release+"/"+name, func(t *testing.T) {
+				info := start(t, Options{Interpreter: interpreter(t, release), App: name, Dir: "testdata/apps"}).Info()
+				if want := []string{"broker_url", "result_backend", "result_expires", "task_acks_late"}; !slices.Equal(info.Changed, want) {
+					t.Errorf("changed: %q, want %q", info.Changed, want)
+				}
+				if info.Conf["result_expires"] != 10.0 || info.Conf["task_acks_late"] != false {
+					t.Errorf("%v, %v", info.Conf["result_expires"], info.Conf["task_acks_late"])
+				}
+			})
+		}
 	}
 }
 

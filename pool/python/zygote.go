@@ -27,6 +27,7 @@ type zygote struct {
 	info Info
 	out  *output
 	done chan struct{} // closed when the process is gone, and its children were handed over
+	wake chan struct{} // of an application that sleeps: closed when a zygote is needed again; guarded by the application
 
 	wmu sync.Mutex // one frame after the other
 

@@ -106,11 +106,12 @@ var (
 	parkedTasks = define("parked_tasks", gauge, "Tasks of all nodes that wait for their ETA.")
 	deadLetters = define("dead_letters", gauge, "Dead letters of all nodes.")
 
-	slots       = define("slots", gauge, "Slots by state.", "state").of("starting, idle, busy, leaving")
-	slotsTarget = define("slots_target", gauge, "How many slots there should be.")
-	slotsMax    = define("slots_max", gauge, "The most that the settings allow.")
-	slotsBound  = define("slots_bound", gauge, "1 for what holds the target below what the load asks for, 0 for what does not.", "bound")
-	hostsWanted = define("hosts_wanted", gauge, "Nodes like this one that the load asks for; 0: not known.")
+	slots           = define("slots", gauge, "Slots by state.", "state").of("starting, idle, busy, leaving")
+	slotsTarget     = define("slots_target", gauge, "How many slots there should be.")
+	slotsMax        = define("slots_max", gauge, "The most that the settings allow.")
+	slotsBound      = define("slots_bound", gauge, "1 for what holds the target below what the load asks for, 0 for what does not.", "bound")
+	handlersOverrun = define("handlers_overrun", gauge, "Go handlers that were given up and still run; each holds a slot.")
+	hostsWanted     = define("hosts_wanted", gauge, "Nodes like this one that the load asks for; 0: not known.")
 
 	childStart     = define("child_start_seconds", histogramKind, "How long children took to become ready.").counted()
 	childLeaves    = define("child_leaves_total", counter, "Children that were closed, by reason.", "reason").counted().of("scale_down, max_tasks, max_memory, max_age, reload, crashed, hard_limit, terminated, shutdown, memory_pressure")

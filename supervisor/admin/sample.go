@@ -35,6 +35,8 @@ type Slots struct {
 	Most   int
 	Bound  string // what holds the target below the wish; empty: nothing
 	Bounds []string
+
+	Overrun int // Go handlers that were given up and still run
 }
 
 // Broker is the view of Redis that the node has.
@@ -176,6 +178,7 @@ func (e emitter) slots(s *Slots) {
 	}
 	e.put(slotsTarget, float64(s.Target))
 	e.put(slotsMax, float64(s.Most))
+	e.put(handlersOverrun, float64(s.Overrun))
 	e.oneOf(slotsBound, s.Bounds, s.Bound)
 }
 

@@ -45,6 +45,9 @@ func (l *Loaded) Files() [2]string {
 	return [2]string{filepath.Join(l.in.Dir, fileName), l.Dotenv}
 }
 
+// Input is what Load was given.
+func (l *Loaded) Input() Input { return l.in }
+
 const fileName = "agensium.toml"
 
 // Load reads and checks the settings. Its error is of type [Problems] and holds all that is wrong.

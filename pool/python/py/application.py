@@ -200,6 +200,7 @@ def describe(app, seconds):
     import kombu
     from celery import signals
     from _agensium import questions
+    from celery.app.defaults import DEFAULTS
     conf = app.conf
     transport = conf.broker_transport_options or {}
     backend_transport = conf.get('result_backend_transport_options') or {}
@@ -240,8 +241,8 @@ def describe(app, seconds):
             'timezone': str(app.timezone), 'enable_utc': bool(conf.enable_utc),
             'accept_content': sorted(conf.accept_content or ()),
         },
-        'changed': sorted({str(key).lower() for key in conf.without_defaults()}),
-        'conf': {key: plain(conf.get(key)) for key in sorted(conf.keys()) if key.islower()},
+        'changed': changed(conf),
+        'conf': {name: plain(conf.get(name)) for name in sorted(DEFAULTS)},
         'tasks': {name: task_options(task) for name, task in app.tasks.items()},
     }
 
@@ -261,6 +262,14 @@ def unsupported(conf):
     if conf.get('beat_schedule'):
         said.append('beat_schedule: a worker sends nothing by it; run `celery beat` beside it, once')
     return said
+
+
+def changed(conf):
+    """The settings that somebody gave, by their names of today, however they are spelled: with a namespace, or as before Celery 4."""
+    from celery.app.defaults import DEFAULTS
+    from celery.app.utils import Settings
+    given, absent = Settings({}, conf.maps[:-1], conf._keys, conf.prefix), object()
+    return sorted(name for name in DEFAULTS if given.get(name, absent) is not absent)
 
 
 def prefix(backend):

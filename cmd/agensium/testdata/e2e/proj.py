@@ -247,6 +247,11 @@ def length(text):
 
 
 @app.task
+def repeat(n):
+    return 'x' * n
+
+
+@app.task
 def mark(key, value):
     note(key, value)
 

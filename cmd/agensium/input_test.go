@@ -1,0 +1,61 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/agensium/agensium/celery/celerytest"
+)
+
+// TestBadInputIsOneTasksProblem sends what cannot be run: each ends with a result or as a dead letter, and the node goes on.
+func TestBadInputIsOneTasksProblem(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "celery-latest")
+	s.conf(map[string]any{"accept_content": []string{"json"}})
+	for _, bad := range []string{"", "nonsense", "{}", "[]", "null", `{"body": 1}`, "\x00\xff\xfe", strings.Repeat("[", 100_000), `{"headers": {"task": "proj.add", "id": "x"}, "body": "!", "properties": {"body_encoding": "base64"}}`} {
+		if err := s.broker().LPush(t.Context(), "celery", bad).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids := strings.Fields(s.script(`
+import proj
+print(proj.app.send_task('proj.nowhere').id)
+from kombu.serialization import enable_insecure_serializers
+enable_insecure_serializers()
+print(proj.echo.apply_async((1,), serializer='pickle').id)
+print(proj.app.send_task('proj.add', (1, 2, 3, 4)).id)
+`))
+	node := s.node("-c", "2")
+	works(t, s)
+	celerytest.Eventually(t, "nothing to be left", func() bool { return len(s.left()) == 0 })
+	causes := map[string]int{}
+	for _, letter := range s.deadLetters() {
+		causes[letter.Cause]++
+	}
+	if diff := cmp.Diff(map[string]int{"undecodable": 6, "not_a_task": 3, "unknown_task": 1, "content_type_refused": 1}, causes); diff != "" {
+		t.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+	for _, id := range ids {
+		celerytest.Eventually(t, "a failure of "+id, func() bool { return s.state(id) == "FAILURE" })
+	}
+	cleanEnd(t, node)
+}
+
+// TestALargeArgument carries 50 MB in and out.
+func TestALargeArgument(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "celery-latest")
+	node := s.node("-c", "1")
+	got := s.script(`
+import proj
+print(proj.length.delay('x' * (50 << 20)).get(timeout=60))
+print(len(proj.repeat.delay(20 << 20).get(timeout=60)))
+print(proj.add.delay(1, 1).get(timeout=15))
+`)
+	if diff := cmp.Diff([]string{"52428800", "20971520", "2"}, strings.Fields(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	cleanEnd(t, node)
+}

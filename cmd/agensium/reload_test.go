@@ -1,0 +1,203 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/agensium/agensium/celery/celerytest"
+)
+
+// gated is an application whose task ends when the test lets it.
+const gated = `
+import os
+import redis
+from celery import Celery
+
+app = Celery('gated', broker=os.environ['TEST_BROKER'], backend=os.environ['TEST_BACKEND'])
+app.conf.update(task_create_missing_queues=True)
+
+
+@app.task
+def hold(name):
+    r = redis.Redis.from_url(os.environ['TEST_BACKEND'])
+    r.rpush('note:began', name)
+    r.blpop('go:' + name)
+    r.rpush('note:ended', name + ' ' + os.environ.get('GREETING', 'none'))
+`
+
+// gate is a node with that application.
+type gate struct {
+	*site
+	worker *celerytest.Process
+}
+
+func newGate(t *testing.T, settings string, args ...string) *gate {
+	t.Helper()
+	g := &gate{site: newSite(t, "celery-latest")}
+	g.write("gated.py", gated)
+	g.settings(settings)
+	g.worker = g.start(append([]string{"worker", "-A", "gated"}, args...)...)
+	return g
+}
+
+// settings replaces the file as editors do.
+func (g *gate) settings(text string) {
+	g.t.Helper()
+	if text != "" {
+		text = "[admin]\nlisten = \"\"\n" + text
+	}
+	g.write("agensium.toml.new", text)
+	if err := os.Rename(filepath.Join(g.dir, "agensium.toml.new"), filepath.Join(g.dir, "agensium.toml")); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g *gate) send(queue string, names ...string) {
+	g.t.Helper()
+	g.script("from gated import hold\nfor name in '" + strings.Join(names, " ") + "'.split(): hold.apply_async((name,), queue='" + queue + "', task_id=name)")
+}
+
+// finish lets tasks end.
+func (g *gate) finish(names ...string) {
+	g.t.Helper()
+	for _, name := range names {
+		if err := g.results().RPush(g.t.Context(), "go:"+name, 1).Err(); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+func TestSettingsAreTakenOverWhileTasksRun(t *testing.T) {
+	g := newGate(t, "[pool]\nconcurrency = 1\n[broker]\nqueues = ['celery']\n")
+	g.printed(g.worker, " ready.")
+	g.send("celery", "first")
+	g.noted("began", 1)
+	g.settings("[pool]\nconcurrency = 3\nmax_tasks_per_child = 1\n[scaling]\nslo = 0\n[broker]\nqueues = ['other', 'celery']\n[tasks]\ntime_limit = '2s'\n[log]\nlevel = 'debug'\n")
+	g.printed(g.worker, `key=tasks.time_limit old="\"0s\"" new="\"2s\"" effect=live`)
+	g.printed(g.worker, `key=pool.concurrency old=1 new=3 effect=live`)
+	g.printed(g.worker, `key=broker.queues old="[\"celery\"]" new="[\"other\", \"celery\"]" effect=live`)
+	g.send("other", "second", "third") // beside the first: more slots, and another queue
+	g.noted("began", 3)
+	celerytest.Eventually(t, "the new limit for the new tasks", func() bool { return g.state("second") == "FAILURE" && g.state("third") == "FAILURE" })
+	if state := g.state("first"); state != "" {
+		t.Errorf("the task that ran before has the new limit: %s", state)
+	}
+	g.finish("first")
+	celerytest.Eventually(t, "the first task's end", func() bool { return g.state("first") == "SUCCESS" })
+
+	g.settings("[broker]\nqueues = ['other']\n")
+	g.printed(g.worker, `key=broker.queues old="[\"other\", \"celery\"]" new="[\"other\"]"`)
+	g.send("celery", "left")
+	g.send("other", "fourth")
+	g.noted("began", 4)
+	if began := g.notes("began"); began[3] != "fourth" {
+		t.Errorf("began %q: a queue that was left is consumed", began)
+	}
+	g.finish("fourth")
+	cleanEnd(t, g.worker)
+}
+
+func TestABadFileChangesNothing(t *testing.T) {
+	g := newGate(t, "[pool]\nconcurrency = 1\n")
+	g.printed(g.worker, " ready.")
+	for _, bad := range []struct{ text, told string }{
+		{"[pool]\nconcurrency = 0\n", `line=4 key=pool.concurrency error="is 0: allowed is`},
+		{"[pool]\nconcurency = 2\n", `line=4 key=pool.concurency error="is unknown" hint="did you mean pool.concurrency?"`},
+		{"[pool]\nconcurrency = \n", `line=4 key=pool.concurrency error="expected value`},
+		{"", "the file is empty"},
+	} {
+		g.settings(bad.text)
+		g.printed(g.worker, bad.told)
+	}
+	if strings.Contains(g.worker.Output(), "setting changed") {
+		t.Error("a bad file changed something")
+	}
+	g.send("celery", "a")
+	g.noted("began", 1)
+	g.finish("a")
+	g.settings("[pool]\nconcurrency = 2\n")
+	g.printed(g.worker, "key=pool.concurrency old=1 new=2")
+	cleanEnd(t, g.worker)
+}
+
+func TestANewGenerationTakesOver(t *testing.T) {
+	g := newGate(t, "[pool]\nconcurrency = 2\n[scaling]\nmin = 2\n[python.environment]\nGREETING = 'old'\n")
+	g.printed(g.worker, " ready.")
+	g.send("celery", "first")
+	g.noted("began", 1)
+	g.settings("[pool]\nconcurrency = 2\n[scaling]\nmin = 2\n[python.environment]\nGREETING = 'new'\n")
+	g.printed(g.worker, "key=python.environment.GREETING")
+	g.send("celery", "second")
+	g.noted("began", 2)
+	g.finish("second")
+	g.noted("ended", 1)
+	if strings.Contains(g.worker.Output(), "old generation ended") {
+		t.Error("the old generation ended before its task")
+	}
+	g.finish("first")
+	if ended := g.noted("ended", 2); ended[0] != "second new" || ended[1] != "first old" {
+		t.Errorf("ended: %q", ended)
+	}
+	g.printed(g.worker, "old generation ended")
+
+	g.settings("[pool]\nconcurrency = 1\n[python]\napp = 'gated'\ninclude = ['missing_module']\n")
+	g.printed(g.worker, "new generation did not start")
+	g.send("celery", "third")
+	g.noted("began", 3)
+	g.finish("third")
+	if ended := g.noted("ended", 3); ended[2] != "third new" {
+		t.Errorf("after a generation that did not start: %q", ended)
+	}
+	if strings.Contains(g.worker.Output(), "key=pool.concurrency") {
+		t.Error("a part of the settings was taken over although the new generation did not start")
+	}
+	cleanEnd(t, g.worker)
+}
+
+func TestWhatNeedsARestartIsSaid(t *testing.T) {
+	g := newGate(t, "[broker]\nmax_blocked = 4\n")
+	g.printed(g.worker, " ready.")
+	g.settings("[broker]\nurl = 'redis://localhost:1/0'\nmax_blocked = 4\n[python.environment]\nGREETING = 'new'\n")
+	g.printed(g.worker, "key=broker.url")
+	g.printed(g.worker, "effect=restart")
+	g.printed(g.worker, "old generation ended")
+	g.send("celery", "a") // the broker that runs is still the one that counts, also for the new generation
+	g.noted("began", 1)
+	g.finish("a")
+	g.noted("ended", 1)
+	cleanEnd(t, g.worker)
+}
+
+func TestConsumingCanBeSwitched(t *testing.T) {
+	g := newGate(t, "[broker]\nconsume = false\n")
+	g.printed(g.worker, "consuming nothing")
+	g.send("celery", "a")
+	g.settings("[broker]\nconsume = true\n")
+	g.printed(g.worker, " ready.")
+	g.noted("began", 1)
+	g.settings("[broker]\nconsume = false\n")
+	g.printed(g.worker, "key=broker.consume old=true new=false")
+	g.finish("a")
+	celerytest.Eventually(t, "the running task's end", func() bool { return g.state("a") == "SUCCESS" })
+	g.printed(g.worker, "target 0")
+	g.send("celery", "b")
+	if began := g.notes("began"); len(began) != 1 {
+		t.Errorf("began %q while nothing is to be consumed", began)
+	}
+	g.settings("# the defaults\n")
+	g.noted("began", 2)
+	g.finish("b")
+	celerytest.Eventually(t, "the second task's end", func() bool { return g.state("b") == "SUCCESS" })
+	cleanEnd(t, g.worker)
+}
+
+func TestAHangupReadsTheSettingsAgain(t *testing.T) {
+	g := newGate(t, "# the defaults\n")
+	g.printed(g.worker, " ready.")
+	g.worker.Signal(syscall.SIGHUP)
+	g.printed(g.worker, `settings are as they were: reason="signal SIGHUP"`)
+	cleanEnd(t, g.worker)
+}

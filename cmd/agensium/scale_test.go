@@ -1,0 +1,84 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/agensium/agensium/celery/celerytest"
+)
+
+func names(prefix string, n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = prefix + strconv.Itoa(i)
+	}
+	return all
+}
+
+// lines counts the lines of a process's output that hold a text.
+func lines(p *celerytest.Process, text string) (n int) {
+	for line := range strings.Lines(p.Output()) {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestEachMessageThatWaitsHasASlotStartedForIt(t *testing.T) {
+	g := newGate(t, "# the defaults\n", "--autoscale=6,1")
+	g.printed(g.worker, " ready.")
+	g.send("celery", names("t", 9)...)
+	g.noted("began", 6)
+	if held := g.broker().LLen(t.Context(), "celery").Val(); held != 3 {
+		t.Errorf("%d left in the queue, want 3: more was claimed than there may be slots", held)
+	}
+	g.finish(names("t", 9)...)
+	g.noted("ended", 9)
+	cleanEnd(t, g.worker)
+	if left := g.left(); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+func TestTheFirstMessageWakesTheApplication(t *testing.T) {
+	g := newGate(t, "[scaling]\nmin = 0\nzero_after = '500ms'\n[python]\nsleep_after = '300ms'\n[pool]\nconcurrency = 4\n")
+	g.printed(g.worker, "application unloaded")
+	g.send("celery", "a")
+	g.noted("began", 1)
+	g.finish("a")
+	celerytest.Eventually(t, "the task's end", func() bool { return g.state("a") == "SUCCESS" })
+	celerytest.Eventually(t, "the second sleep", func() bool { return lines(g.worker, "application unloaded") == 2 })
+	g.send("celery", "b")
+	g.noted("began", 2)
+	g.finish("b")
+	celerytest.Eventually(t, "the second task's end", func() bool { return g.state("b") == "SUCCESS" })
+	cleanEnd(t, g.worker)
+	if strings.Contains(g.worker.Output(), "[ERROR]") || strings.Contains(g.worker.Output(), "[WARN]") {
+		t.Error("sleeping and waking is nothing to complain of")
+	}
+	if left := g.left(); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+func TestAMessageThatIsHeldWhileTheNodeEndsGoesBack(t *testing.T) {
+	g := newGate(t, "[scaling]\nmin = 0\n[python]\nsleep_after = '100ms'\n", "-c", "2")
+	g.printed(g.worker, "application unloaded")
+	g.write("gated.py", "import time\ntime.sleep(60)\n") // the import takes longer than the test
+	g.script("from celery import Celery\nimport os\nCelery(broker=os.environ['TEST_BROKER']).send_task('gated.hold', ('a',))")
+	celerytest.Eventually(t, "the message to be claimed", func() bool { return g.broker().LLen(t.Context(), "celery").Val() == 0 })
+	cleanEnd(t, g.worker)
+	if n := g.broker().LLen(t.Context(), "celery").Val(); n != 1 {
+		t.Errorf("%d messages in the queue after the end, want 1", n)
+	}
+}
+
+func TestConcurrencyAloneIsFixedAndMemoryBoundsIt(t *testing.T) {
+	g := newGate(t, "[scaling]\nmemory_limit = '300MiB'\n", "-c", "16")
+	g.printed(g.worker, "held by memory")
+	g.printed(g.worker, "memory allows ")
+	g.printed(g.worker, "16, fixed  (--concurrency)")
+	cleanEnd(t, g.worker)
+}

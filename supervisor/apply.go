@@ -1,0 +1,430 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery/broker"
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/config"
+	"github.com/agensium/agensium/supervisor/reload"
+)
+
+// errSuperseded ends the start of a generation whose settings have changed again.
+var errSuperseded = errors.New("the settings have changed again")
+
+// applier takes over settings that were read again, one reading after the other. What can fail comes first: after an error
+// everything is as it was. Of several readings that wait the last one counts.
+type applier struct {
+	s    *Supervisor
+	log  hclog.Logger
+	wake chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	waiting *reload.Result
+	renewal []chan<- error          // who asked for a new generation whatever the settings say
+	abandon context.CancelCauseFunc // ends the start of a generation; nil: none starts
+
+	// of run alone
+	accepted *config.Config // what was asked for last, what needs a restart included
+	loaded   *config.Loaded // the reading that is in force
+}
+
+func newApplier(s *Supervisor) *applier {
+	return &applier{s: s, log: everyLine(s.log).Named("config"), wake: make(chan struct{}, 1)}
+}
+
+// take is what the watcher reports to.
+func (a *applier) take(r reload.Result) {
+	if r.Err != nil {
+		a.refuse(r)
+		return
+	}
+	a.mu.Lock()
+	a.waiting = &r
+	if a.abandon != nil {
+		a.abandon(errSuperseded)
+	}
+	a.mu.Unlock()
+	a.nudge()
+}
+
+func (a *applier) nudge() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// refuse says what is wrong with the settings. Those in force stay.
+func (a *applier) refuse(r reload.Result) {
+	a.s.reloads.note(time.Now(), r.Err)
+	const refused, next = "reload refused", "keep the old settings"
+	var problems config.Problems
+	if !errors.As(r.Err, &problems) {
+		a.log.Error(refused, "reason", r.Cause, "error", r.Err, "next", next)
+		return
+	}
+	for _, p := range problems {
+		a.log.Error(refused, "reason", r.Cause, "file", p.File, "line", p.Line, "key", p.Key, "error", p.Message, "hint", p.Hint, "next", next)
+	}
+}
+
+// next is the reading that waits, and who waits for a new generation.
+func (a *applier) next() (*reload.Result, []chan<- error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, renewal := a.waiting, a.renewal
+	a.waiting, a.renewal = nil, nil
+	return r, renewal
+}
+
+// begin notes what the node started with.
+func (a *applier) begin(loaded *config.Loaded) {
+	a.accepted, a.loaded = a.s.current.Load().Config, loaded
+	a.s.reloads.from(storedVersion(loaded))
+}
+
+// applying runs the applier until stop is called or ctx ends, and then closes done.
+func (s *Supervisor) applying(ctx context.Context) (done <-chan struct{}, stop context.CancelFunc) {
+	ctx, stop = context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.applier.run(ctx)
+	}()
+	return ended, stop
+}
+
+// watchSettings is the actor that reads the settings again. It never ends because a file is bad, or because it cannot be watched.
+func (s *Supervisor) watchSettings(ctx context.Context) error {
+	if err := s.watcher.Run(ctx); err != nil {
+		s.log.Warn("watch the settings", "error", err)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// run applies until ctx ends.
+func (a *applier) run(ctx context.Context) {
+	defer func() {
+		_, renewal := a.next()
+		answer(renewal, context.Cause(ctx))
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.wake:
+		}
+		r, renewal := a.next()
+		if r != nil {
+			a.apply(ctx, r)
+		}
+		if len(renewal) > 0 {
+			answer(renewal, a.renew(ctx))
+		}
+	}
+}
+
+func answer(all []chan<- error, err error) {
+	for _, c := range all {
+		c <- err
+	}
+}
+
+// Renew starts a new generation with the settings in force, and returns when it makes the children.
+func (a *applier) Renew(ctx context.Context) error {
+	done := make(chan error, 1)
+	a.mu.Lock()
+	a.renewal = append(a.renewal, done)
+	a.mu.Unlock()
+	a.nudge()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (a *applier) renew(ctx context.Context) error {
+	now := a.s.current.Load()
+	next, info, err := a.start(ctx, now.Effective, a.loaded)
+	if err == nil {
+		renewed := a.s.newSettings(now.Effective, info)
+		if err = a.fill(next, renewed); err == nil {
+			a.s.current.Store(renewed)
+			a.s.succeed(next)
+		}
+	}
+	return err
+}
+
+// fill completes a generation, or ends it.
+func (a *applier) fill(g *generation, now *settings) error {
+	target, results, err := a.s.targets(now)
+	if err == nil {
+		err = a.s.fill(g, now, target, results)
+	}
+	if err != nil {
+		g.close(a.log)
+	}
+	return err
+}
+
+// gaveUp tells whether a setting that was imposed on the application is not set any more. What the application itself says of it shows
+// only when it is imported anew.
+func (a *applier) gaveUp(e *config.Effective) bool {
+	set, _ := e.Overrides()
+	for name := range a.s.generation.Load().imposed {
+		if _, ok := set[name]; !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// apply takes over one reading, all of it or nothing.
+func (a *applier) apply(ctx context.Context, r *reload.Result) {
+	now := a.s.current.Load()
+	wanted, taken := a.s.resolve(r.Loaded, now.info), a.s.resolve(r.Loaded, now.info)
+	taken.Pin(now.Effective)
+	changes := config.Diff(a.accepted, wanted.Config)
+	possible := config.Diff(now.Config, taken.Config)
+	variables := changedNames(a.loaded.Vars, r.Loaded.Vars)
+
+	info := now.info
+	var next *generation
+	if len(variables) > 0 || a.gaveUp(taken) || slices.ContainsFunc(possible, renews) {
+		var err error
+		next, info, err = a.start(ctx, taken, r.Loaded)
+		if err == nil {
+			wanted, taken = a.s.resolve(r.Loaded, info), a.s.resolve(r.Loaded, info)
+			taken.Pin(now.Effective)
+			err = a.fill(next, a.s.newSettings(taken, info))
+		}
+		if err != nil && (errors.Is(err, errSuperseded) || ctx.Err() != nil) {
+			return
+		}
+		if err != nil {
+			a.s.reloads.note(time.Now(), err)
+			a.log.Error("new generation did not start", "reason", r.Cause, "error", err, "next", "keep the old one and the old settings")
+			return
+		}
+	}
+
+	a.tell(changes, variables, now.Effective, wanted)
+	for _, note := range taken.Notes {
+		if !slices.Contains(now.Notes, note) {
+			a.log.Info("note", "key", note.Key, "text", note.Text)
+		}
+	}
+	a.accepted, a.loaded = wanted.Config, r.Loaded
+	a.s.current.Store(a.s.newSettings(taken, info))
+	a.s.turnTo(ctx, now.Config, taken.Config)
+	if next != nil {
+		a.s.succeed(next)
+	}
+	a.s.reloads.note(time.Now(), nil)
+	a.s.reloads.from(storedVersion(r.Loaded))
+	if len(changes) == 0 && next == nil && r.Cause != causeStart {
+		a.log.Info("settings are as they were", "reason", r.Cause)
+	}
+}
+
+// renews tells whether a change needs other executors.
+func renews(c config.Change) bool {
+	return c.Effect == config.Generation || strings.HasPrefix(c.Key, "command.")
+}
+
+// tell writes a line for each change.
+func (a *applier) tell(changes []config.Change, variables []string, running, wanted *config.Effective) {
+	pending := map[string]bool{}
+	for _, c := range config.Diff(running.Config, wanted.Config) {
+		pending[c.Key] = true
+	}
+	for _, c := range changes {
+		next := map[config.Effect]string{
+			config.Live: "counts for what starts next", config.Generation: "new children have it, running tasks end in the old ones",
+			config.Restart: "counts after a restart, until then the old one does",
+		}[c.Effect]
+		if c.Effect == config.Restart && !pending[c.Key] {
+			next = "nothing, it is what runs"
+		}
+		a.log.Info("setting changed", "key", c.Key, "old", orNone(c.Old), "new", orNone(c.New), "effect", c.Effect,
+			"origin", wanted.Origins[c.Key], "next", next)
+	}
+	if len(variables) > 0 {
+		a.log.Info("setting changed", "key", ".env", "variables", strings.Join(variables, ","), "effect", config.Generation,
+			"next", "new children have them, running tasks end in the old ones")
+	}
+}
+
+// start imports the application anew. The old generation works on meanwhile.
+func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config.Loaded) (*generation, python.Info, error) {
+	var none python.Info
+	if a.s.withoutPython(e.Config) {
+		return newGeneration(nil, nil), none, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a.mu.Lock()
+	a.abandon = cancel
+	superseded := a.waiting != nil
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.abandon = nil
+		a.mu.Unlock()
+	}()
+	if superseded {
+		return nil, none, errSuperseded
+	}
+	set, _ := e.Overrides()
+	_, fallback := loaded.Overrides()
+	for name, running := range map[string]string{"broker_url": e.Config.Broker.URL, "result_backend": e.Config.Results.URL} {
+		if _, ok := fallback[name]; ok {
+			fallback[name] = running // a change of it needs a restart
+		}
+	}
+	o, _, err := a.s.pythonOptions(e, set, fallback, loaded.Vars)
+	if err != nil {
+		return nil, none, err
+	}
+	a.log.Info("new generation", "interpreter", o.Interpreter, "app", o.App, "next", "import the application")
+	app, err := python.Start(ctx, o)
+	if err != nil && context.Cause(ctx) == errSuperseded {
+		return nil, none, errSuperseded
+	}
+	var bad *python.StartError
+	if errors.As(err, &bad) {
+		for _, line := range bad.Notes() {
+			a.log.Error("application", "note", line)
+		}
+	}
+	if err != nil {
+		return nil, none, err
+	}
+	for _, w := range app.Info().Warnings {
+		a.log.Warn("application", "warning", w)
+	}
+	return newGeneration(app, set), app.Info(), nil
+}
+
+// turnTo makes the running parts do what the settings say now. None of it can fail.
+func (s *Supervisor) turnTo(ctx context.Context, before, now *config.Config) {
+	s.setLogLevel(now.Log.Level)
+	s.pool.SetLimits(poolLimits(now.Pool))
+	s.broker.SetBounds(brokerBounds(now))
+	if s.control != nil {
+		s.control.Revoked.SetBounds(now.Control.RevokesMax, now.Control.RevokeExpire)
+		s.control.Events.Configure(now.Events.Enabled, now.Events.Heartbeat)
+	}
+	s.consume(ctx, before.Consumed(), now.Consumed())
+	s.scaler.nudge()
+}
+
+// consume begins with queues that are new in the settings, and leaves those that are not there any more. What remote control added
+// or left stays as it is.
+func (s *Supervisor) consume(ctx context.Context, before, now []string) {
+	for _, queue := range now {
+		if slices.Contains(before, queue) || slices.Contains(s.consumed.list(), queue) {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, closeTimeout)
+		if err := s.broker.AddQueue(bounded, queue); err != nil {
+			s.log.Warn("queue added", "queue", queue, "error", err, "next", "consume it when the broker is usable")
+		}
+		cancel()
+		s.consumed.add(queue)
+	}
+	for _, queue := range before {
+		if !slices.Contains(now, queue) {
+			s.broker.RemoveQueue(queue)
+			s.consumed.remove(queue)
+		}
+	}
+}
+
+// succeed has a new generation make the children from now on. The old one ends when its last child is gone.
+func (s *Supervisor) succeed(next *generation) {
+	old := s.generation.Swap(next)
+	s.pool.Replace(next)
+	next.ready()
+	old.replace(next)
+	begun := time.Now()
+	s.retiring.Go(func() {
+		select {
+		case <-old.empty:
+		case <-s.ending:
+		}
+		old.close(s.log)
+		s.log.Info("old generation ended", "took", time.Since(begun).Round(time.Millisecond))
+	})
+}
+
+func poolLimits(p config.Pool) pool.Limits {
+	return pool.Limits{MaxTasks: p.MaxTasksPerChild, MaxMemory: int64(p.MaxMemoryPerChild), MaxAge: p.MaxAgePerChild}
+}
+
+func brokerBounds(c *config.Config) broker.Bounds {
+	return broker.Bounds{MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge}
+}
+
+// changedNames are the variables that differ, sorted. Their values may be secret.
+func changedNames(before, now map[string]string) []string {
+	names := map[string]bool{}
+	for name, value := range before {
+		if other, ok := now[name]; !ok || other != value {
+			names[name] = true
+		}
+	}
+	for name := range now {
+		if _, ok := before[name]; !ok {
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// storedVersion is the version of the settings in Redis that were read with the others.
+func storedVersion(l *config.Loaded) int {
+	if doc := l.Input().Stored; doc != nil {
+		return doc.Version
+	}
+	return 0
+}
+
+// pythonOptions says how the application is to be started.
+func (s *Supervisor) pythonOptions(e *config.Effective, set, fallback map[string]any, vars map[string]string) (o python.Options, why string, err error) {
+	c := e.Config
+	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
+	if err != nil {
+		return o, "", fmt.Errorf("find the interpreter: %w", err)
+	}
+	if s.embedded != nil {
+		set = maps.Clone(set)
+		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
+	}
+	o = python.Options{
+		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, vars),
+		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
+		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout,
+		Log: everyLine(s.log).Named("python"),
+	}
+	if e.Origins.Set("broker.queues") {
+		o.Queues = c.Broker.Queues
+	}
+	return o, why, nil
+}

@@ -1,0 +1,97 @@
+package supervisor
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/supervisor/autoscale"
+)
+
+// What the scaler does besides telling the pool how many slots there should be.
+
+// hold lets the broker hold a message for a slot that is to come, if one may come: so nobody has to look whether something waits while
+// there is no slot, or none is free and each message is to have one.
+func (c *scaler) hold(p autoscale.Policy, slots autoscale.Slots, d autoscale.Decision) {
+	on := mayHold(p, slots, d)
+	if on == c.spare {
+		return
+	}
+	c.spare = on
+	if on {
+		c.claims.Spare(c.nudge)
+	} else {
+		c.claims.Spare(nil)
+	}
+}
+
+func mayHold(p autoscale.Policy, slots autoscale.Slots, d autoscale.Decision) bool {
+	switch {
+	case slots.Owed > 0 && d.Target > slots.Idle+slots.Busy && d.Pressure < autoscale.NoClaims:
+		return true // its slot starts
+	case p.Min >= p.Max, d.Pressure > autoscale.Calm, d.Bound == autoscale.BoundCPU, d.Bound == autoscale.BoundThroughput:
+		return false
+	case d.Target > 0 && p.SLO > 0:
+		return false // a message may wait, and somebody looks how long
+	}
+	return max(slots.Idle+slots.Busy+slots.Starting, d.Target) < d.Capacity
+}
+
+// relieve lets go of what it can when memory is short: the largest idle child with each decision, and then no message is taken.
+func (c *scaler) relieve(p autoscale.Pressure) {
+	if p >= autoscale.ShedIdle {
+		if id, ok := c.largestIdle(); ok && c.pool.Shed(id) {
+			c.log.Warn("memory is short", "slot", id, "memory", c.private[id], "next", "its child leaves")
+		}
+	}
+	if pause := p >= autoscale.NoClaims; pause != c.paused {
+		c.paused = pause
+		c.claims.Pause(pause)
+		if pause {
+			c.log.Warn("memory is short", "next", "take no message until there is more")
+		} else {
+			c.log.Info("memory is less short", "next", "take messages again")
+		}
+	}
+}
+
+// largestIdle is the idle slot whose child has the most memory. The last slot stays.
+func (c *scaler) largestIdle() (id int, ok bool) {
+	status := c.pool.Status()
+	most := int64(-1)
+	for _, slot := range status.Slots {
+		if slot.State == pool.Idle && c.private[slot.ID] > most {
+			id, most = slot.ID, c.private[slot.ID]
+		}
+	}
+	return id, most >= 0 && len(status.Slots) > 1
+}
+
+// sleep unloads the application when there has been no slot for as long as the settings say, and returns how long until then.
+func (c *scaler) sleep(ctx context.Context, slots autoscale.Slots, d autoscale.Decision, now time.Time) time.Duration {
+	const never = math.MaxInt64
+	after := c.settings().Config.Python.SleepAfter
+	if d.Target > 0 || slots != (autoscale.Slots{}) {
+		c.empty, c.slept = time.Time{}, false
+		return never
+	}
+	if c.empty.IsZero() {
+		c.empty = now
+	}
+	left := after - now.Sub(c.empty)
+	switch {
+	case after <= 0 || c.slept || c.app() == nil:
+		return never
+	case left > 0:
+		return left
+	}
+	c.slept = true
+	app := c.app()
+	c.sleepers.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+		defer cancel()
+		app.Sleep(ctx)
+	})
+	return never
+}
