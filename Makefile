@@ -9,6 +9,7 @@ export AGENSIUM_VENVS
 RUN_VENV := $(CURDIR)/.cache/run
 VENVS := celery-latest celery-5.5 celery-5.2
 FUZZTIME ?= 20s
+SOAK ?= 10m
 BENCH ?=
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -46,6 +47,10 @@ contract: needs ## the contract suites of the seams, on real Redis
 .PHONY: e2e
 e2e: needs ## end to end: real Celery clients, our binary, real Redis
 	$(TEST) -count=1 -v ./cmd/agensium/...
+
+.PHONY: soak
+soak: needs ## all faults mixed on a stream of tasks for SOAK; prints a ledger, fails if anything is lost or doubled without a cause
+	AGENSIUM_SOAK=$(SOAK) go test -timeout 2h -count=1 -v -run '^TestSoak$$' ./cmd/agensium
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME

@@ -182,10 +182,13 @@ func (t *Task) readProtocol1(l *layout, loc *time.Location) error {
 	}
 	body, err := l.openBody(t.Raw)
 	var unsupported *UnsupportedError
+	var bad *DecodeError
 	switch {
 	case errors.As(err, &unsupported), err == nil && t.ContentType != "application/json":
 		t.Opaque, t.ID = true, t.CorrelationID
 		return nil
+	case errors.As(err, &bad):
+		return refuse(bad.Cause, bad.Detail)
 	case err != nil:
 		return refuse(CauseUndecodable, err.Error())
 	}

@@ -133,15 +133,12 @@ func (c *scaler) follow(d autoscale.Decision) {
 	c.relieve(d.Pressure)
 	c.pool.Resize(d.Target)
 	if d.Target != before.Target || d.Bound != before.Bound {
-		c.log.Info(d.Reason, "target", d.Target, "before", before.Target, "bound", d.Bound)
+		fields := []any{"before", before.Target}
+		if d.Bound != "" {
+			fields = append(fields, "bound", d.Bound)
+		}
+		c.log.Info(d.Reason, fields...) // which begins with the target
 	}
-}
-
-// decision is the last one.
-func (c *scaler) decision() autoscale.Decision {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.last
 }
 
 // policy is what settings and remote control ask for now.

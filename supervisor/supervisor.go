@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,7 +124,7 @@ func (s *Supervisor) closeLog() {
 func (s *Supervisor) serve() error {
 	defer close(s.ended)
 	for _, note := range s.o.Loaded.Notes {
-		s.log.Info("note", "key", note.Key, "text", note.Text)
+		s.log.Info("note: " + note.String())
 	}
 	for !s.o.Loaded.Config.Broker.Consume {
 		if goOn, err := s.rest(); !goOn {
@@ -243,11 +244,18 @@ func (s *Supervisor) startError(err error) error {
 	if !errors.As(err, &bad) {
 		return err
 	}
-	for _, line := range bad.Notes() {
-		s.log.Error("application", "note", line)
+	notes, hint := bad.Notes(), bad.Hint()
+	if hint != "" {
+		notes = notes[:len(notes)-1] // said last of all
+	}
+	if len(notes) > 0 {
+		s.log.Error("application does not start", "found", strings.Join(notes, "\n"))
 	}
 	if bad.Module != "" || bad.Type == "AttributeError" || bad.Type == "SyntaxError" {
-		return &SetupError{Err: bad}
+		return &SetupError{Err: bad, Hint: hint}
+	}
+	if hint != "" {
+		return fmt.Errorf("%w; %s", bad, hint)
 	}
 	return bad
 }

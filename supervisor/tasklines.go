@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -84,8 +85,10 @@ func (l *taskLines) ended(f *pool.Finished, s broker.Settlement) {
 		l.log.Info(line)
 	case o.State == celery.StateFailure && o.Expected:
 		l.log.Info(title(t)+" raised expected: "+o.Exception, "took", o.Runtime)
+	case o.Refused != "":
+		l.log.Error(title(t)+" cannot be run: "+o.Exception, "cause", o.Refused, "next", "dead letter")
 	case o.State == celery.StateFailure:
-		l.log.Error(title(t)+" raised unexpected: "+o.Exception, "took", o.Runtime, "traceback", hclog.Quote(o.Traceback))
+		l.log.Error(title(t)+" raised unexpected: "+o.Exception, "took", o.Runtime, "traceback", strings.TrimSpace(o.Traceback))
 	case o.State == celery.StateRetry:
 		l.log.Info(title(t)+" retry: "+o.Exception, "took", o.Runtime)
 	case o.State == celery.StateIgnored:

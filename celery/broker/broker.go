@@ -21,6 +21,7 @@ type Broker struct {
 	log   hclog.Logger
 	inbox inbox
 	tally tally
+	known server
 	conns connections
 
 	commands *redis.Client // the engine's, one connection
@@ -82,7 +83,9 @@ func (b *Broker) clientOptions(use string, onDial func(net.Conn)) redisconn.Clie
 
 func (b *Broker) client(use string, onDial func(net.Conn)) *redis.Client {
 	return b.conns.open(func(onDial func(net.Conn)) *redis.Client {
-		return b.opt.Target.Client(b.clientOptions(use, onDial))
+		o := b.clientOptions(use, onDial)
+		o.OnConnect = b.greet
+		return b.opt.Target.Client(o)
 	}, onDial)
 }
 

@@ -7,7 +7,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
-redis.call('DEL', KEYS[1]) -- after what Redis may refuse
+redis.call('LPOP', KEYS[1]) -- after what Redis may refuse
 local function drop(ids)
   for _, id in ipairs(ids) do
     redis.call('HDEL', KEYS[2], id)

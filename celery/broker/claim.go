@@ -153,10 +153,14 @@ func (e *engine) adopt(c *claim) {
 
 // giveBack owes a claim's return to the consuming end of its queue.
 func (e *engine) giveBack(c *claim) {
-	c.ending = true
 	e.tally.putBack.Add(1)
+	e.giveAway(c, PutBack)
+}
+
+func (e *engine) giveAway(c *claim, how Action) {
+	c.ending = true
 	e.owed = append(e.owed, &work{
-		finished: Finished{Delivery: &c.Delivery, Settlement: Settlement{Action: PutBack}},
+		finished: Finished{Delivery: &c.Delivery, Settlement: Settlement{Action: how}},
 		settles:  true, stored: true, claim: c, reply: make(chan reply, 1),
 	})
 }

@@ -51,7 +51,7 @@ func (g *graves) add(batch *batch, claim string, d *celery.Delivery, dead *DeadL
 	l.ID, l.When, l.Node = newID(), now.UTC(), g.b.opt.Node
 	l.Queue, l.Key, l.Message = d.Queue, d.Key, d.Raw
 	if t, err := celery.Decode(d.Raw, nil); err == nil {
-		l.TaskID, l.Task, l.Deliveries = t.ID, t.Name, t.Deliveries
+		l.TaskID, l.Task, l.Deliveries = t.ID, t.Name, max(l.Deliveries, t.Deliveries)
 	}
 	doc, err := json.Marshal(&l)
 	if err != nil {

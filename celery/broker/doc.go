@@ -12,6 +12,8 @@
 //	claim.go    which keys are asked, and who gets what came
 //	doubt.go    claim keys that a cut connection may have filled
 //	lifecycle.go  incarnations, changes of the registry, the end
+//	holdings.go  claims on their way from one incarnation to the next
+//	server.go   whether it is still the same Redis that answers
 //	wait.go     BLMOVE, one connection for each queue key that is empty
 //	results.go  results that must be stored before the claim is touched
 //	lease.go    the key that says that we live

@@ -6,5 +6,5 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
 redis.call(ARGV[2], KEYS[2], ARGV[1]) -- first what Redis may refuse
-redis.call('DEL', KEYS[1])
+redis.call('LPOP', KEYS[1])
 return 1

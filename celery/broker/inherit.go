@@ -86,8 +86,7 @@ func (e *engine) inherited(q *bequest, now time.Time) error {
 	case answered(err):
 		e.tickets.put(t)
 		return err
-	default:
-		q.over = true
+	default: // it may have been done, and is tried again: only one of the two finds the message
 		d := newDoubt(t, q.key, now, e.b.opt.Quarantine)
 		d.heir = true
 		e.doubts = append(e.doubts, d)

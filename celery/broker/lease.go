@@ -29,7 +29,7 @@ type lease struct {
 	incarnation string
 	since       time.Time     // when the last renewal that counts was sent
 	ttl         time.Duration // that it asked for
-	lost        bool          // Redis said that the key is gone
+	lost        bool          // Redis said that the key is gone, or is another
 	file        *lockFile
 }
 
@@ -75,6 +75,14 @@ func (l *lease) begin(id string, file *lockFile, sent time.Time, ttl time.Durati
 	l.mu.Unlock()
 	old.abandon() // what is left under the old name is recovered, by us as by anyone
 	l.poke()
+}
+
+// lose says that our claims may be gone, whatever the lease says.
+func (l *lease) lose() {
+	l.mu.Lock()
+	l.lost = true
+	l.mu.Unlock()
+	l.b.inbox.poke()
 }
 
 // lapsed tells whether the lease may have ended, so that our claims may be somebody else's. A machine that slept has a monotonic clock

@@ -18,24 +18,21 @@ func newEngine(b *Broker, ring *keyring) *engine {
 	}
 }
 
-// incarnate begins an incarnation: at the start, and when the lease could not be renewed in time, since then anyone may have taken our
-// claims. Registry and lease are written first; then each claim is moved to a name of the new incarnation. What is not there any more
+// incarnate begins an incarnation: at the start, when the lease could not be renewed in time, since then anyone may have taken our claims,
+// and when another Redis process answers. Registry and lease are written first; then each claim is moved to a name of the new incarnation. What is not there any more
 // was taken. Each step can be repeated after a cut, so an error means: call again.
 func (e *engine) incarnate(life context.Context) error {
 	if e.next == nil {
-		e.next = &incarnation{id: newID(), tickets: newTickets(max(firstTickets, 2*len(e.claims))), moved: map[*claim]*ticket{}}
-		for _, c := range e.claims {
-			if !c.taken {
-				e.next.moved[c] = e.next.tickets.take()
-			}
-		}
+		e.next = &incarnation{id: newID(), tickets: newTickets(max(firstTickets, 2*(len(e.claims)+len(e.doubts)+len(e.waits))))}
+		e.next.moving = e.holdings(e.next.tickets)
 		e.next.keep = e.b.lease.lock(e.next.id)
 		if e.incarnation != "" {
 			e.tally.lapses.Add(1)
-			e.log.Warn("lease was not renewed in time", "id", e.incarnation, "next", "look which claims are still ours")
+			e.log.Warn("claims may be gone: the lease was not renewed in time, or another Redis answers", "id", e.incarnation, "next", "look which claims are still ours")
 		}
 	}
 	n := e.next
+	e.b.known.meet()
 	sent := time.Now()
 	ttl := e.b.opt.BusyLease
 	entry := e.b.lease.entry(n.tickets.total, e.known())
@@ -45,13 +42,14 @@ func (e *engine) incarnate(life context.Context) error {
 	if err := e.execNow(life, hset, set); err != nil {
 		return err
 	}
-	if err := e.moveClaims(life); err != nil {
+	if err := e.moveHoldings(life); err != nil {
 		return err
 	}
 	first := e.incarnation == ""
 	e.incarnation, e.tickets, e.next = n.id, n.tickets, nil
 	e.epoch++
 	e.doubts = nil
+	e.regain(n.moving)
 	for w := range e.waits {
 		e.cut(w)
 	}
@@ -71,52 +69,8 @@ func (e *engine) incarnate(life context.Context) error {
 type incarnation struct {
 	id      string
 	tickets *tickets
-	moved   map[*claim]*ticket
+	moving  []*holding
 	keep    *lockFile
-}
-
-// moveClaims renames the claims. The move and the look at its result go together, so that a repetition tells the same.
-func (e *engine) moveClaims(life context.Context) error {
-	n := e.next
-	type renamed struct {
-		c    *claim
-		name string
-		cmd  *redis.Cmd
-	}
-	var all []renamed
-	var cmds []*redis.Cmd
-	for c, t := range n.moved {
-		name := e.ring.claim(n.id, t.number, c.Key)
-		mv := e.batch.do(purposeRecover, "LMOVE", c.name, name, "LEFT", "LEFT")
-		look := e.batch.do(purposeRecover, "EXISTS", name)
-		all = append(all, renamed{c, name, look})
-		cmds = append(cmds, mv, look)
-	}
-	if err := e.execNow(life, cmds...); err != nil {
-		return err
-	}
-	for _, r := range all {
-		if there, _ := r.cmd.Int(); there > 0 {
-			r.c.name, r.c.ticket = r.name, n.moved[r.c]
-			continue
-		}
-		n.tickets.put(n.moved[r.c])
-		r.c.taken = true
-		e.tally.taken.Add(1)
-		e.log.Warn("claim was taken by another node", "queue", r.c.Queue, "key", r.c.name, "next", "drop its results")
-	}
-	if e.held != nil && e.held.taken {
-		delete(e.claims, &e.held.Delivery)
-		e.held = nil
-	}
-	e.owed = slices.DeleteFunc(e.owed, func(w *work) bool {
-		if w.claim == nil || !w.claim.taken {
-			return false
-		}
-		e.drop(w, w.claim)
-		return true
-	})
-	return nil
 }
 
 // execNow sends the batch outside of a round. Any error or refusal of one of cmds is an error.

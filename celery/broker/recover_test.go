@@ -256,3 +256,64 @@ func TestABlackHoleIsFoundWithinTheReadDeadline(t *testing.T) {
 		t.Error("it does not go on")
 	}
 }
+
+// forgets is a Redis that loses the last writes when it is killed, as one with appendfsync everysec or a replica after a failover may.
+func forgets(t *testing.T) (r *celerytest.Redis, saved func(), back func()) {
+	r = celerytest.StartRedis(t)
+	saved = func() {
+		if err := r.Client(0).Save(bounded(t)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r, saved, func() { r.Kill(); r.Start() }
+}
+
+func TestARedisThatForgotAcknowledgementsLosesNoMessage(t *testing.T) {
+	r, saved, back := forgets(t)
+	c := r.Client(0)
+	b := start(t, r.URL(0), func(o *Options) { o.StateDir = t.TempDir() })
+	push(t, c, "celery", "a")
+	d := next(t, b, nil)
+	saved()
+	if err := b.Settle(bounded(t), *acked(d)); err != nil {
+		t.Fatal(err)
+	}
+	back() // the claim of a is there again
+	for i := range 2 * firstTickets {
+		push(t, c, "celery", fmt.Sprint(i))
+	}
+	seen := consume(t, 2*firstTickets+1, b)
+	if len(seen["a"]) != 1 {
+		t.Errorf("a came %d times again", len(seen["a"]))
+	}
+	closeBroker(t, b)
+	if keys := claimKeys(t, c); len(keys) != 0 || len(list(t, c, "celery")) != 0 {
+		t.Errorf("left: %q", keys)
+	}
+}
+
+func TestARedisThatForgotAClaimHasItsMessageRunAgain(t *testing.T) {
+	r, saved, back := forgets(t)
+	c := r.Client(0)
+	b := start(t, r.URL(0), func(o *Options) { o.StateDir = t.TempDir() })
+	push(t, c, "celery", "a", "b")
+	first := next(t, b, nil)
+	saved()
+	if err := b.Settle(bounded(t), *acked(first)); err != nil {
+		t.Fatal(err)
+	}
+	second := next(t, b, nil)
+	back() // a lies in its claim key, b in the queue
+	if err := b.Settle(bounded(t), *acked(second)); !errors.Is(err, ErrTaken) {
+		t.Errorf("Settle: %v", err)
+	}
+	for id, ds := range consume(t, 2, b) {
+		if len(ds) != 1 {
+			t.Errorf("%s came %d times", id, len(ds))
+		}
+	}
+	closeBroker(t, b)
+	if keys := claimKeys(t, c); len(keys) != 0 || len(list(t, c, "celery")) != 0 {
+		t.Errorf("left: %q", keys)
+	}
+}

@@ -29,6 +29,9 @@ type ClientOptions struct {
 	// OnDial is called with each new connection, below TLS and before anything is sent, on the goroutine that dials.
 	// To close it is the way to end a blocking command.
 	OnDial func(net.Conn)
+	// OnConnect is called with each new connection after its handshake, before the first command. Its error ends the connection, and is the
+	// error of that command.
+	OnConnect func(context.Context, *redis.Conn) error
 }
 
 // Client returns a client that is not connected yet. It opens a connection when a command needs one, repeats
@@ -51,6 +54,7 @@ func (t *Target) Client(o ClientOptions) *redis.Client {
 		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return undialed(t.dial(ctx, o.DialTimeout, o.OnDial))
 		},
+		OnConnect:             o.OnConnect,
 		Protocol:              2,
 		Username:              t.Username,
 		Password:              t.password,

@@ -37,6 +37,20 @@ func TestDrainInTheMiddle(t *testing.T) {
 	}
 }
 
+// TestTasksRunAtTheSameTimeAsWithCelery sends as many tasks as the application's concurrency, each of which lasts until all of them
+// run, to a worker that was idle and whose command line says nothing of concurrency.
+func TestTasksRunAtTheSameTimeAsWithCelery(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "celery-latest").conf(map[string]any{"worker_concurrency": 4})
+	node := s.node()
+	s.script("import proj\nfor i in range(4): proj.wait_for.delay('k', str(i))")
+	s.noted("k", 4)
+	if err := s.results().Set(t.Context(), "go:k", 1, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	cleanEnd(t, node)
+}
+
 // TestADrainWaitsForRunningTasks ends a node by each signal that means a warm stop.
 func TestADrainWaitsForRunningTasks(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {

@@ -46,7 +46,7 @@ type workerCommand struct {
 	UID              string   `name:"uid" hidden:""`
 	GID              string   `name:"gid" hidden:""`
 	Umask            string   `hidden:""`
-	Settings         []string `arg:"" optional:"" passthrough:"" hidden:""`
+	Settings         []string `arg:"" optional:"" hidden:""`
 }
 
 // Run is called by kong.
@@ -82,7 +82,7 @@ func (c *call) input(flags *config.Flags) config.Input {
 	return config.Input{Path: c.cli.Config, Flags: flags}
 }
 
-// load reads the settings; all that is wrong with them is one error, a line each.
+// load reads the settings; all that is wrong with them is one error, a line each, with what to do about it.
 func (c *call) load(flags *config.Flags) (*config.Loaded, error) {
 	return loadAll(c.input(flags))
 }
@@ -91,7 +91,7 @@ func loadAll(in config.Input) (*config.Loaded, error) {
 	loaded, err := config.Load(in)
 	var problems config.Problems
 	if errors.As(err, &problems) {
-		return nil, usage(problems, "agensium config show prints every setting and where it came from")
+		return nil, usage(problems, "")
 	}
 	return loaded, err
 }

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve runs the example on a Redis of its own until the test ends, and returns a client of it.
-func serve(t *testing.T) *client.Client {
+// serve runs handlers on a Redis of its own until the test ends, and returns a client of it.
+func serve(t *testing.T, mux *celery.Mux) *client.Client {
 	t.Helper()
 	url := celerytest.StartRedis(t).URL(0)
 	env := map[string]string{"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url, "CELERY_WORKER_LOGLEVEL": "warning"}
@@ -37,7 +37,7 @@ func serve(t *testing.T) *client.Client {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- supervisor.Run(ctx, supervisor.Options{Handlers: tasks(), Loaded: loaded, Signals: make(chan os.Signal), Stderr: io.Discard})
+		ended <- supervisor.Run(ctx, supervisor.Options{Handlers: mux, Loaded: loaded, Signals: make(chan os.Signal), Stderr: io.Discard})
 	}()
 	target, err := redisconn.Parse(url, nil)
 	if err != nil {
@@ -60,7 +60,7 @@ func serve(t *testing.T) *client.Client {
 }
 
 func TestTasks(t *testing.T) {
-	c := serve(t)
+	c := serve(t, tasks())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
@@ -98,7 +98,7 @@ func TestTasks(t *testing.T) {
 }
 
 func TestFailuresNameWhatIsWrong(t *testing.T) {
-	c := serve(t)
+	c := serve(t, tasks())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
@@ -124,5 +124,37 @@ func TestFailuresNameWhatIsWrong(t *testing.T) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestAHandlerThatDoesNotEndFailsAtItsHardLimit(t *testing.T) {
+	mux := tasks()
+	told, end := make(chan error, 1), make(chan struct{})
+	celery.Handle(mux, "tasks.stuck", func(ctx context.Context) {
+		<-ctx.Done()
+		told <- context.Cause(ctx)
+		<-end
+	}, celery.Limits(50*time.Millisecond, 100*time.Millisecond))
+	c := serve(t, mux)
+	defer close(end)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	result, err := c.Send(ctx, "tasks.stuck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failure *client.TaskError
+	if err := result.Get(ctx, nil); !errors.As(err, &failure) || failure.Exception.Type != "TimeLimitExceeded" {
+		t.Errorf("got %v, want TimeLimitExceeded", err)
+	}
+	if cause := <-told; !errors.Is(cause, celery.ErrSoftLimit) {
+		t.Errorf("the handler was told %v, want its soft limit", cause)
+	}
+	next, err := c.Send(ctx, "tasks.add", 1, 2) // other slots go on
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Get(ctx, nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -44,14 +44,18 @@ func (e *StartError) Notes() []string {
 	if e.Executable != "" {
 		notes = append(notes, fmt.Sprintf("python %s at %s, working directory %s", e.Python, e.Executable, e.Cwd))
 	}
-	if hint := e.hint(); hint != "" {
+	if hint := e.Hint(); hint != "" {
 		notes = append(notes, "hint: "+hint)
 	}
 	return notes
 }
 
-func (e *StartError) hint() string {
+// Hint says what to do about it, empty if there is nothing better than the traceback.
+func (e *StartError) Hint() string {
+	module, attribute, named := strings.Cut(e.Module, ":")
 	switch {
+	case named: // Celery looks for a module of that name when the real one lacks the attribute
+		return fmt.Sprintf("module %q has no %q: name the application as module:attribute", module, attribute)
 	case e.Module == "celery":
 		return "Celery is not installed for this interpreter: set python.interpreter, or install celery[redis] there"
 	case e.Module == "redis":

@@ -92,10 +92,10 @@ type Pool struct {
 // Scaling says how the number of executors follows the work, up to Pool.Concurrency.
 type Scaling struct {
 	Min         int                     `toml:"min" default:"1" range:"0,10000"`
-	SLO         time.Duration           `toml:"slo" default:"30s" range:"0,24h"` // how long a task may wait; 0: not at all
-	Window      time.Duration           `toml:"window" range:"0,24h"`            // 0: follows from how long a start takes
-	ZeroAfter   time.Duration           `toml:"zero_after" default:"5m" `        // counts only with Min 0; 0: never
-	MemoryLimit Size                    `toml:"memory_limit"`                    // of everything; 0: what cgroup and machine allow
+	SLO         time.Duration           `toml:"slo" default:"0" range:"0,24h"` // how long a task may wait; 0: not at all
+	Window      time.Duration           `toml:"window" range:"0,24h"`          // 0: follows from how long a start takes
+	ZeroAfter   time.Duration           `toml:"zero_after" default:"5m" `      // counts only with Min 0; 0: never
+	MemoryLimit Size                    `toml:"memory_limit"`                  // of everything; 0: what cgroup and machine allow
 	Fleet       bool                    `toml:"fleet" default:"true"`
 	Queues      map[string]QueueScaling `toml:"queues"`
 }

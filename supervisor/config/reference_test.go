@@ -93,6 +93,7 @@ func TestReferenceIsComplete(t *testing.T) {
 	want := full() // what the design sets stands beside the defaults
 	want.Results.URL = want.Broker.URL
 	want.Python.App, want.Python.Interpreter = "examples.quickstart.tasks:app", "python3"
+	want.Scaling.SLO = 30 * time.Second
 	want.Tasks.AcksLate, want.Tasks.RejectOnWorkerLost = true, true
 	want.Tasks.TimeLimit, want.Tasks.SoftTimeLimit = 30*time.Minute, 25*time.Minute
 	for _, c := range Diff(want, l.Config) {

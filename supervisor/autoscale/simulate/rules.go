@@ -9,7 +9,6 @@ type celeryRule struct {
 	size      int
 	lastTaken time.Duration
 	lastUp    time.Duration
-	claimed   int64
 	seen      int64
 }
 
