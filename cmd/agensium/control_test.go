@@ -140,3 +140,29 @@ func withoutIDs(s string) string {
 	}
 	return s
 }
+
+// pool_restart imports the application anew where it allows that: new children, while a running task ends in the old one.
+func TestPoolRestart(t *testing.T) {
+	exe, python, redis := program(t), celerytest.Venv(t, "celery-latest"), celerytest.StartRedis(t)
+	env := append(sideEnv(t, python, redis.URL(0)), "TEST_RESTARTS=1")
+	sideNode(t, exe, env, "-c", "2", "-n", "a@test")
+	got := asks(t, python, env, `
+at = app.control.inspect(['a@test'])
+pids = lambda: at.stats()['a@test']['pool']['processes']
+running = sleep.delay(4)
+while not at.active()['a@test']:
+    pass
+old = pids()
+busy = at.active()['a@test'][0]['worker_pid']
+print(app.control.pool_restart(reply=True, timeout=20)[0]['a@test'])
+while len(pids()) < 2 or len(set(pids()) & set(old)) > 1:
+    pass
+running.get(timeout=30)
+while set(pids()) & set(old):
+    pass
+print(add.delay(1, 2).get(timeout=30), busy in old)
+`)
+	if got != "{'ok': 'reload started'}\n3 True" {
+		t.Error(got)
+	}
+}

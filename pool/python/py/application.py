@@ -269,7 +269,8 @@ def changed(conf):
     from celery.app.defaults import DEFAULTS
     from celery.app.utils import Settings
     given, absent = Settings({}, conf.maps[:-1], conf._keys, conf.prefix), object()
-    return sorted(name for name in DEFAULTS if given.get(name, absent) is not absent)
+    ours = {'include'}  # set by prepare, as a worker does
+    return sorted(name for name in DEFAULTS if name not in ours and given.get(name, absent) is not absent)
 
 
 def prefix(backend):
