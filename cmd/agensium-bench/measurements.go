@@ -98,6 +98,14 @@ var measurements = []measurement{
 		measure: grow,
 	},
 	{
+		name: "autoscale", about: "--autoscale=16,1, idle at one child: 200 tasks of 0.2 s at once",
+		figures: []figure{
+			{key: "scaled", title: "200 × 0.2 s onto one idle child: until 16 run, s", goal: goal{bound: 0.25}},
+			{key: "drained", title: "until all are done, times the ideal", goal: goal{bound: 1.1}},
+		},
+		measure: scale,
+	},
+	{
 		name: "replace", about: "a fresh child for each task (--max-tasks-per-child=1, concurrency 1, 80 MB)",
 		figures: []figure{{key: "replace", title: "further child: a fresh one for each task, ms per task", goal: goal{bound: 25}}},
 		measure: replace,

@@ -48,6 +48,14 @@ def wait(seconds):
     time.sleep(seconds)
 
 
+@app.task(name="bench.span")
+def span(seconds):
+    """Returns when it began and when it ended."""
+    began = time.time_ns()
+    time.sleep(seconds)
+    return [began, time.time_ns()]
+
+
 @app.task(name="bench.stamp")
 def stamp(path):
     """Appends when and in which process it ran; the first to run then waits to be killed."""
