@@ -12,23 +12,21 @@ import (
 	"github.com/agensium/agensium/celery"
 )
 
-// revokedWait is how long the first task waits for the list of revoked tasks, which nodes keep in Redis.
+// revokedWait is how long the first tasks wait for the list of revoked tasks, which nodes keep in Redis.
 const revokedWait = 5 * time.Second
 
-// awaitRevoked waits until the list of the revoked has been read once: a task that is claimed before may stand on it.
+// awaitRevoked waits until the list of the revoked has been read: a task that is claimed before may stand on it. It gives up once
+// and for all when that takes too long.
 func (s *Supervisor) awaitRevoked() {
-	select {
-	case <-s.control.Revoked.Loaded():
-		return
-	default:
-	}
-	timer := time.NewTimer(revokedWait)
-	defer timer.Stop()
-	select {
-	case <-s.control.Revoked.Loaded():
-	case <-timer.C:
-		s.log.Warn("revoked tasks are not known", "took", revokedWait, "next", "go on without")
-	}
+	s.revokedKnown.Do(func() {
+		timer := time.NewTimer(revokedWait)
+		defer timer.Stop()
+		select {
+		case <-s.control.Revoked.Loaded():
+		case <-timer.C:
+			s.log.Warn("revoked tasks are not known", "took", revokedWait, "next", "go on without")
+		}
+	})
 }
 
 type nodeRevoker struct{ *Supervisor }

@@ -60,6 +60,7 @@ type Supervisor struct {
 	turns        turns
 	asked        askedLimits
 	terminations terminations
+	revokedKnown sync.Once                   // the first tasks waited for the list of the revoked
 	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
 
 	admin     *admin.Server // nil: none

@@ -146,7 +146,7 @@ func TestPoolRestart(t *testing.T) {
 	exe, python, redis := program(t), celerytest.Venv(t, "celery-latest"), celerytest.StartRedis(t)
 	env := append(sideEnv(t, python, redis.URL(0)), "TEST_RESTARTS=1")
 	sideNode(t, exe, env, "-c", "2", "-n", "a@test")
-	got := asks(t, python, env, `
+	got := sideClient(t, python, env, `
 at = app.control.inspect(['a@test'])
 pids = lambda: at.stats()['a@test']['pool']['processes']
 running = sleep.delay(4)

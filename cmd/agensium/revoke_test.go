@@ -21,8 +21,8 @@ func sideNode(t *testing.T, exe string, env []string, args ...string) *celerytes
 	return node
 }
 
-// asks runs Python with the application of these tests and returns what it printed.
-func asks(t *testing.T, python string, env []string, script string) string {
+// sideClient runs Python with the application of these tests and returns what it printed.
+func sideClient(t *testing.T, python string, env []string, script string) string {
 	t.Helper()
 	head := fmt.Sprintf("import sys, time; sys.path.insert(0, %q)\nfrom side import *\nfrom celery.result import AsyncResult\n", side(t))
 	return strings.TrimSpace(celerytest.RunPython(t, python, head+script, env...))
@@ -35,7 +35,7 @@ func TestRevokesReachEveryTask(t *testing.T) {
 	first := sideNode(t, exe, env, "-c", "1", "-n", "a@test")
 	second := sideNode(t, exe, env, "-c", "1", "-n", "b@test", "-Q", "other")
 
-	got := asks(t, python, env, `
+	got := sideClient(t, python, env, `
 from celery import chord
 at = app.control.inspect(['b@test'])
 parked = add.apply_async((1, 2), countdown=3000)
@@ -65,13 +65,13 @@ for r in running:
 
 	second.Terminate()
 	first.Terminate()
-	late := asks(t, python, env, "r = add.delay(1, 2); print(r.id)")
+	late := sideClient(t, python, env, "r = add.delay(1, 2); print(r.id)")
 	keeper := sideNode(t, exe, env, "-c", "1", "-n", "c@test", "-Q", "nothing")
-	asks(t, python, env, fmt.Sprintf("app.control.revoke(%q, reply=True, timeout=5)\nassert AsyncResult(%q).state == 'REVOKED'", late, late))
+	sideClient(t, python, env, fmt.Sprintf("app.control.revoke(%q, reply=True, timeout=5)\nassert AsyncResult(%q).state == 'REVOKED'", late, late))
 	keeper.Terminate()
 	redis.Client(0).Del(t.Context(), "celery-task-meta-"+late)
 	sideNode(t, exe, env, "-c", "1", "-n", "d@test")
-	if got := asks(t, python, env, fmt.Sprintf("r = AsyncResult(%q)\nwhile not r.ready(): pass\nprint(r.state)", late)); got != "REVOKED" {
+	if got := sideClient(t, python, env, fmt.Sprintf("r = AsyncResult(%q)\nwhile not r.ready(): pass\nprint(r.state)", late)); got != "REVOKED" {
 		t.Errorf("a task that was revoked before the node started ended as %s", got)
 	}
 }
@@ -86,12 +86,12 @@ func TestRevokeWhileDraining(t *testing.T) {
 	if _, err := events.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	id := asks(t, python, env, "r = sleep.delay(600)\nwhile not app.control.inspect().active()['a@test']: pass\nprint(r.id)")
+	id := sideClient(t, python, env, "r = sleep.delay(600)\nwhile not app.control.inspect().active()['a@test']: pass\nprint(r.id)")
 	node.Signal(15)
 	if _, err := events.ReceiveMessage(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := asks(t, python, env, fmt.Sprintf("app.control.revoke(%q, terminate=True, reply=True, timeout=5)\nr = AsyncResult(%q)\nwhile not r.ready(): pass\nprint(r.state)", id, id)); got != "REVOKED" {
+	if got := sideClient(t, python, env, fmt.Sprintf("app.control.revoke(%q, terminate=True, reply=True, timeout=5)\nr = AsyncResult(%q)\nwhile not r.ready(): pass\nprint(r.state)", id, id)); got != "REVOKED" {
 		t.Errorf("the task ended as %s", got)
 	}
 	if status := node.Wait(); status != 0 {

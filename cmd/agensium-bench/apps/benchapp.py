@@ -64,3 +64,11 @@ def stamp(path):
         file.write("%d %d\n" % (os.getpid(), time.time_ns()))
     if first:
         time.sleep(600)
+
+
+@app.task(name="bench.late")
+def late(path, due):
+    """Appends how many milliseconds after its time it runs."""
+    now = time.time_ns()
+    with open(path, "a") as file:
+        file.write("%.3f\n" % (now / 1e6 - due / 1e3))
