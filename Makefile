@@ -72,7 +72,7 @@ lint: ## gofmt, go vet, staticcheck; Python and shell files as far as the machin
 		[ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	$(STATICCHECK) ./...
-	@git ls-files -z '*.py' | xargs -0r python3 -c 'import sys; [compile(open(f, "rb").read(), f, "exec") for f in sys.argv[1:]]'
+	@git ls-files -z '*.py' ':!pool/python/testdata/zoo/syntax_error.py' | xargs -0r python3 -c 'import sys; [compile(open(f, "rb").read(), f, "exec") for f in sys.argv[1:]]'
 	@for file in .ci/run .ci/need .ci/venv examples/quickstart/run; do bash -n "$$file"; done
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/need .ci/venv examples/quickstart/run; fi
 

@@ -16,7 +16,7 @@ type admission struct {
 type gate struct {
 	known   func(name string) (celery.TaskOptions, bool)
 	revoked func(t *celery.Task) bool
-	rules   rules
+	rules   func(task string) rules
 }
 
 // admit decides whether a task may run now. The order is Celery's: what is revoked or expired never waits for its time
@@ -32,7 +32,7 @@ func (g gate) admit(t *celery.Task, now time.Time) admission {
 	case t.Deliveries > 0 && !o.AcksLate:
 		return admission{verdict: failed("WorkerLostError", "billiard.exceptions", causeEarlyAck,
 			"Worker lost while it ran the task, which is acknowledged early and does not run twice")}
-	case g.rules.exhausted(t.Deliveries):
+	case g.rules(t.Name).exhausted(t.Deliveries):
 		return admission{verdict: failed("WorkerLostError", "billiard.exceptions", causeMaxDeliveries,
 			"Worker lost too many times while it ran the task")}
 	case !t.Due(now):

@@ -19,7 +19,7 @@ func (s *source) judge(_ string, raw []byte) broker.Settlement {
 	g := s.gate()
 	o, known := g.known(task.Name)
 	switch {
-	case !known || o.AcksLate || g.rules.exhausted(task.Deliveries):
+	case !known || o.AcksLate || g.rules(task.Name).exhausted(task.Deliveries):
 		return broker.Settlement{}
 	case !task.Due(now) && task.Deliveries == 0:
 		return broker.Settlement{Action: broker.PutBack} // it was to be parked, and cannot have run

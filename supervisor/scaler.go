@@ -59,6 +59,12 @@ type holder interface {
 	Pause(on bool)     // claim nothing
 }
 
+// What Redis connections a node has for itself, and a child at the most: one to publish with, one for results.
+const (
+	ownConnections   = 8
+	childConnections = 2
+)
+
 type cpuSeen struct {
 	used time.Duration
 	when time.Time
@@ -242,6 +248,9 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 	}
 	cores, _ := c.limits.Cores(runtime.NumCPU())
 	s.CPU = autoscale.CPU{Cores: cores, PerTask: c.perTask}
+	if budget := set.Broker.MaxConnections; budget > 0 {
+		s.Connections = max(1, (budget-ownConnections)/childConnections)
+	}
 }
 
 // memoryOf is what there is and what is used, by the limit of the system or the configured one, whichever is less.

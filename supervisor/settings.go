@@ -82,6 +82,13 @@ func (n *settings) known(name string) (celery.TaskOptions, bool) {
 	return o, ok
 }
 
+// rules returns what decides about a task's deliveries.
+func (n *settings) rules(task string) rules {
+	r := rules{maxDeliveries: n.Config.Tasks.MaxDeliveries}
+	put(&r.maxDeliveries, n.Config.Tasks.Named[task].MaxDeliveries)
+	return r
+}
+
 // limits returns a task's time limits: the message's, else those of its options, else those of the node (protocol notes D.7).
 func (n *settings) limits(t *celery.Task, o celery.TaskOptions) (soft, hard time.Duration) {
 	soft = first(t.SoftTimeLimit, o.SoftTimeLimit, n.Config.Tasks.SoftTimeLimit)

@@ -115,7 +115,7 @@ func TestAdmission(t *testing.T) {
 	g := gate{
 		known:   func(name string) (celery.TaskOptions, bool) { o, ok := options[name]; return o, ok },
 		revoked: func(t *celery.Task) bool { return t.ID == "revoked" },
-		rules:   rules{maxDeliveries: 5},
+		rules:   func(string) rules { return rules{maxDeliveries: 5} },
 	}
 	tests := map[string]struct {
 		task celery.Task

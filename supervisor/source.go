@@ -87,7 +87,7 @@ func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
 	g := s.gateOf(job.Delivery)
 	o, _ := g.known(job.Task.Name)
 	s.lines.lost(job.Task, loss)
-	return g.rules.verdict(job, loss, o)
+	return g.rules(job.Task.Name).verdict(job, loss, o)
 }
 
 // open makes a job of a delivery, or says how it ends without one.
@@ -136,7 +136,7 @@ func (s *source) finish(done *pool.Finished) *broker.Finished {
 		return nil
 	}
 	o, _ := g.known(done.Job.Task.Name)
-	settlement := g.rules.settlement(*done, o)
+	settlement := g.rules(done.Job.Task.Name).settlement(*done, o)
 	s.lines.ended(done, settlement)
 	s.watch.finished(done, &settlement)
 	return &broker.Finished{Delivery: done.Job.Delivery, Settlement: settlement}
@@ -201,7 +201,7 @@ func newSource(s *Supervisor) *source {
 		queues: s.broker,
 		gate: func() gate {
 			now := s.current.Load()
-			g := gate{known: now.known, rules: rules{maxDeliveries: now.Config.Tasks.MaxDeliveries}}
+			g := gate{known: now.known, rules: now.rules}
 			if s.control != nil {
 				g.revoked = func(t *celery.Task) bool {
 					s.awaitRevoked()

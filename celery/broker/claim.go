@@ -126,9 +126,14 @@ func (e *engine) newClaim(t *ticket, k *queueKey, raw []byte, now time.Time) *cl
 	return c
 }
 
-// adopt gives a claim to the slot that waited last. Without a slot it goes back where it came from.
+// adopt gives a claim to the slot that waited last. Without a slot it goes back where it came from. A process that was paused reads replies
+// that are as old as its lease: then it has to be seen first whether the claim is still ours.
 func (e *engine) adopt(c *claim) {
 	k := c.key
+	if e.b.lease.lapsed(time.Now()) {
+		e.unserved = append(e.unserved, c)
+		return
+	}
 	for !e.draining && !e.paused && (!k.removed || c.heir) && len(e.waiters) > 0 {
 		w := e.waiters[len(e.waiters)-1]
 		e.waiters[len(e.waiters)-1] = nil

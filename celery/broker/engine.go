@@ -37,7 +37,7 @@ type engine struct {
 	bequests    []*bequest           // of dead nodes, for slots of ours
 	strange     map[string]*queueKey // lists that we do not consume but inherit from
 	unwritten   bool                 // the registry does not know one of them yet
-	unserved    []*claim             // inherited, and the slot went away meanwhile
+	unserved    []*claim             // inherited when the slot had gone, or come when the lease had ended
 	bequeathed  bool                 // we leave claims for others to inherit
 
 	up       bool // the last round was answered: claims are allowed

@@ -95,4 +95,13 @@ func (e *engine) regain(moving []*holding) {
 		e.drop(w, w.claim)
 		return true
 	})
+	late := e.unserved
+	e.unserved = nil
+	for _, c := range late {
+		if c.taken {
+			delete(e.claims, &c.Delivery)
+			continue
+		}
+		e.adopt(c)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -215,6 +216,34 @@ func TestANodeThatWasAwayTooLongKeepsWhatNobodyTook(t *testing.T) {
 	closeBroker(t, b)
 	if keys := claimKeys(t, c); len(keys) != 0 {
 		t.Errorf("claim keys left: %q", keys)
+	}
+}
+
+func TestAReplyThatIsOlderThanTheLeaseIsNotDelivered(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c := r.Client(0)
+	p := celerytest.StartProxy(t, r.Addr())
+	paused := start(t, p.URL(0), func(o *Options) {
+		o.Node, o.BusyLease, o.IdleLease = "paused", 500*time.Millisecond, 500*time.Millisecond
+	})
+	came := make(chan *celery.Delivery, 1)
+	go func() { d, _ := paused.Next(bounded(t), nil); came <- d }()
+	celerytest.Eventually(t, "waits", func() bool { return strings.Contains(c.Info(bounded(t), "clients").Val(), "blocked_clients:4\r") })
+	id := paused.Status().Incarnation
+	p.BlackHole(true)
+	push(t, c, "celery", "a")
+	celerytest.Eventually(t, "a claim that it does not hear of", func() bool { return len(claimKeys(t, c)) == 1 })
+	celerytest.Eventually(t, "the lease to end", func() bool { return c.Exists(bounded(t), "agensium:lease:"+id).Val() == 0 })
+	other := start(t, r.URL(0), func(o *Options) { o.Node = "other" })
+	d := next(t, other, nil)
+	p.BlackHole(false)
+	celerytest.Eventually(t, "the lapse", func() bool { return paused.Status().Lapses > 0 })
+	if err := other.Settle(bounded(t), *acked(d)); err != nil {
+		t.Fatal(err)
+	}
+	push(t, c, "celery", "b")
+	if d := <-came; d == nil || idOf(d.Raw) != "b" {
+		t.Errorf("it was given what another node had taken")
 	}
 }
 

@@ -46,7 +46,7 @@ type workerCommand struct {
 	UID              string   `name:"uid" hidden:""`
 	GID              string   `name:"gid" hidden:""`
 	Umask            string   `hidden:""`
-	Settings         []string `arg:"" optional:"" hidden:""`
+	Settings         []string `arg:"" optional:"" passthrough:"partial" hidden:""`
 }
 
 // Run is called by kong.

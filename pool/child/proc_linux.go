@@ -116,7 +116,8 @@ func Alive(pid int) bool {
 	return err == nil && s.state != 'Z' && s.state != 'X'
 }
 
-// PreferAsVictim asks the kernel to kill pid before others when memory runs out. Errors are of no consequence.
-func PreferAsVictim(pid int) {
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("300"), 0)
+// PreferAsVictim asks the kernel to kill pid before others when memory runs out: 0 like any other, 1000 first of all. Errors are of
+// no consequence.
+func PreferAsVictim(pid, adj int) {
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(adj)), 0)
 }

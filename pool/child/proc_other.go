@@ -60,7 +60,7 @@ func Descendants(pid int) []int {
 func Alive(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 // PreferAsVictim does nothing on this system.
-func PreferAsVictim(int) {}
+func PreferAsVictim(int, int) {}
 
 // OOMKills reports that nobody counts them on this system.
 func OOMKills() (int64, bool) { return 0, false }

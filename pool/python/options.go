@@ -38,6 +38,8 @@ type Options struct {
 	// when they are stored. Nil leaves every result to Celery's own backend code and its connections.
 	Store func(ctx context.Context, results []celery.Result) error
 
+	OOMScoreAdj int // of the children, 0 to 1000: whom the kernel kills first when memory runs out
+
 	StartTimeout time.Duration // for importing the application, and for a child to become ready; 0: a minute
 	CloseTimeout time.Duration // for a child to end by itself when it is told to; 0: 5 s
 	Log          hclog.Logger  // nil: nothing is logged

@@ -79,12 +79,10 @@ func tasks(i python.Info) Result {
 	return ok("tasks", "%d: %s", len(own), text)
 }
 
-// unused are the settings of Celery that somebody might rely on and that mean nothing here, with the reason.
+// unused are the settings of Celery that somebody might rely on and that mean nothing here, with the reason. What a worker warns
+// about at its start too is among the warnings of the application.
 var unused = map[string]string{
 	"task_always_eager":                                   "is on: clients run their tasks themselves, and nothing comes here",
-	"worker_autoscaler":                                   "is not used: [scaling] decides",
-	"worker_consumer":                                     "is not used: Celery's consumer does not run here",
-	"worker_timer":                                        "is not used: Celery's timers do not run here",
 	"worker_state_db":                                     "is not used: revoked tasks are kept in Redis",
 	"worker_direct":                                       "is not supported: there is no queue of one worker's own",
 	"worker_eta_task_limit":                               "is not used: tasks with an ETA wait in Redis and take no memory",
@@ -98,17 +96,13 @@ var unused = map[string]string{
 	"worker_deduplicate_successful_tasks":                 "is not used: a task that was delivered again after it had succeeded runs again, and its result stays",
 }
 
+// ignored are settings that do nothing here, besides those that the application's own warnings name.
 func ignored(i python.Info) []string {
 	var all []string
 	for _, name := range i.Changed {
 		value := i.Conf[name]
-		switch reason, found := unused[name]; {
-		case name == "worker_pool" && value != "prefork" && value != "processes":
-			all = append(all, fmt.Sprintf("worker_pool = %v is not supported: each task runs in a process of its own, as with prefork", value))
-		case found && value != nil && value != false && value != "":
+		if reason, found := unused[name]; found && value != nil && value != false && value != "" {
 			all = append(all, name+" "+reason)
-		case name == "beat_schedule":
-			all = append(all, "beat_schedule is not run here: run `celery beat` beside agensium, once")
 		}
 	}
 	return all

@@ -1,8 +1,8 @@
 """Takes result documents out of the hands of the Redis backend, so that the supervisor stores them.
 
 What the running task leaves behind at its end goes into the done frame. What somebody could look at before that
-(STARTED, own states, results of a task with errbacks or with receivers of its signals) is stored through the
-supervisor at once. Parts of a chord and every backend that is not plain Redis are left to Celery's own code.
+(STARTED, own states, the body of a chord that failed, results of a task with errbacks or with receivers of its signals) is
+stored through the supervisor at once. Parts of a chord and every backend that is not plain Redis are left to Celery's own code.
 """
 import os
 import threading
@@ -53,6 +53,8 @@ class Capture:
         backend.mark_as_done = self.mark_as_done
         for name in ('mark_as_failure', 'mark_as_retry', 'mark_as_revoked'):
             setattr(backend, name, self.ending(getattr(backend, name)))
+        # Celery revokes the body of a chord that failed and counts on its results being there.
+        backend.chord_error_from_stack = self.at_once(backend.chord_error_from_stack)
 
     def begin(self, task_id, observed):
         """A task begins; observed tells whether hooks of its class run after its result is stored."""
@@ -121,6 +123,19 @@ class Capture:
         except OSError as exc:
             raise BackendStoreError(str(exc), state=state, task_id=task_id) from exc
         return result
+
+    def at_once(self, handle):
+        """Has what handle records stored at once, after all that was captured before."""
+        def wrapper(*args, **kwargs):
+            final, self.final = self.final, False
+            waiting, self.results = self.results, []
+            try:
+                for made in waiting:
+                    self.store(*made)
+                return handle(*args, **kwargs)
+            finally:
+                self.final = final
+        return wrapper
 
 
 def receivers(signal):

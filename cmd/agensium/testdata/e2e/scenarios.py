@@ -85,7 +85,8 @@ def scenarios():
     yield 'priority', lambda: outcome(p.request.apply_async(priority=7))
     yield 'failure', lambda: outcome(p.fail.delay('a', 1))
     yield 'custom exception', lambda: outcome(p.fail_custom.delay())
-    yield 'unpicklable exception', lambda: outcome(p.fail_unpicklable.delay())
+    if NEW:  # the parent of older ones may store a second document over the first, or not
+        yield 'unpicklable exception', lambda: outcome(p.fail_unpicklable.delay())
     yield 'expected exception', lambda: outcome(p.fail_expected.delay())
     yield 'bad arguments', lambda: outcome(p.add.delay())
     yield 'retry', lambda: outcome(p.retry.delay(2))
