@@ -81,6 +81,10 @@ bench: build $(AGENSIUM_VENVS)/celery-latest/.requirements ## agensium beside ce
 	@.ci/need redis-server
 	bin/agensium-bench -venv "$(AGENSIUM_VENVS)/celery-latest" -out .cache/bench $(BENCH)
 
+.PHONY: bench-autoscale
+bench-autoscale: ## the simulator's table: what each scaling rule costs and keeps, on the same loads
+	go run ./supervisor/autoscale/simulate/cmd/bench-autoscale
+
 .PHONY: venvs
 venvs: $(VENVS:%=$(AGENSIUM_VENVS)/%/.requirements) ## virtual environments with three releases of Celery
 

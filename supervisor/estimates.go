@@ -63,17 +63,30 @@ func (e *estimates) ended(queue, task string, took time.Duration, busy int, succ
 	}
 }
 
-// sample fills in what is known of the queues. due is nil if they could not be read, or nobody looked.
-func (e *estimates) sample(s *autoscale.Sample, names []string, due map[string]int, now time.Time) {
+// ours is what this node does for the queues.
+func (e *estimates) ours(names []string) map[string]queueSays {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make(map[string]queueSays, len(names))
+	for _, name := range names {
+		q := e.queue(name)
+		all[name] = queueSays{Busy: q.busy, Claimed: q.claimed}
+	}
+	return all
+}
+
+// sample fills in what is known of the queues; others is what other nodes do for one. due is nil if they could not be read, or nobody
+// looked.
+func (e *estimates) sample(s *autoscale.Sample, names []string, due map[string]int, others func(string) queueSays, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, name := range names {
-		q := e.queue(name)
+		q, also := e.queue(name), others(name)
 		if due != nil {
-			q.arrivals.Observe(now, due[name], q.claimed)
+			q.arrivals.Observe(now, due[name], q.claimed+also.Claimed)
 		}
 		s.Queues = append(s.Queues, autoscale.Queue{
-			Name: name, Due: due[name], Oldest: q.arrivals.Oldest(now), Arrivals: q.arrivals.Rate(), Service: q.mix.Service(e.services), Busy: q.busy,
+			Name: name, Due: due[name], Oldest: q.arrivals.Oldest(now), Arrivals: q.arrivals.Rate(), Service: q.mix.Service(e.services), Busy: q.busy + also.Busy,
 		})
 	}
 	s.Useful = e.gain.Useful()

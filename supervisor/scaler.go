@@ -26,6 +26,8 @@ type scaler struct {
 	queues    func() []string
 	estimates *estimates
 	claims    holder
+	fleet     *fleet
+	self      func() string // the broker's incarnation
 	app       func() *python.Application
 	limits    *limits.Reader
 	zygote    func() int64 // resident memory, bytes
@@ -77,6 +79,7 @@ func newScaler(s *Supervisor) *scaler {
 	}
 	return &scaler{
 		pool: s.pool, processes: s.generation.Load().app != nil, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
+		fleet: &fleet{meet: s.broker.Meet, log: s.log.Named("fleet")}, self: func() string { return s.broker.Status().Incarnation },
 		claims: s.broker, app: func() *python.Application { return s.generation.Load().app }, limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
 		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{}, private: map[int]int64{},
 	}
@@ -205,7 +208,9 @@ func (c *scaler) sample(ctx context.Context, now time.Time) autoscale.Sample {
 		due = map[string]int{} // an idle slot waits on every queue: they are empty
 		s.Unknown = s.Slots.Idle == 0 && s.Slots.Busy > 0
 	}
-	c.estimates.sample(&s, c.queues(), due, now)
+	c.fleet.look(ctx, c.settings().Config.Scaling.Fleet && s.Slots.Busy+s.Slots.Owed > 0, now, c.ourselves(s.Slots))
+	s.Self, s.Peers = c.self(), c.fleet.list()
+	c.estimates.sample(&s, c.queues(), due, c.fleet.queue, now)
 	c.look(&s, status, now)
 	return s
 }

@@ -345,6 +345,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 		loops.Go(func() { f.run(ctx) })
 	}
 	s.scaler = newScaler(s)
+	s.listenForFleet(ctx)
 	s.consumes()
 	loops.Go(func() { s.scaler.run(ctx) })
 	loops.Go(func() { s.heartbeats(ctx) })

@@ -36,6 +36,7 @@ type Broker struct {
 	leftover *leftover
 	graves   *graves
 
+	presence presence
 	bounds   atomic.Pointer[Bounds]
 	draining atomic.Bool
 	started  atomic.Bool

@@ -49,11 +49,11 @@ func (e *engine) incarnate(life context.Context) error {
 	e.incarnation, e.tickets, e.next = n.id, n.tickets, nil
 	e.epoch++
 	e.doubts = nil
-	e.regain(n.moving)
 	for w := range e.waits {
 		e.cut(w)
 	}
 	e.b.lease.begin(n.id, n.keep, sent, ttl)
+	e.regain(n.moving) // from here on the lease is good
 	e.b.lease.busy(len(e.claims) > 0)
 	e.b.recovery.poke()
 	e.fine()

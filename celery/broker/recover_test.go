@@ -247,6 +247,34 @@ func TestAReplyThatIsOlderThanTheLeaseIsNotDelivered(t *testing.T) {
 	}
 }
 
+// The same, but nobody was there to take it.
+func TestAReplyThatIsOlderThanTheLeaseIsDeliveredIfNobodyTookTheClaim(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c := r.Client(0)
+	p := celerytest.StartProxy(t, r.Addr())
+	b := start(t, p.URL(0), func(o *Options) { o.BusyLease, o.IdleLease = 500*time.Millisecond, 500*time.Millisecond })
+	came := make(chan *celery.Delivery, 1)
+	go func() { d, _ := b.Next(bounded(t), nil); came <- d }()
+	celerytest.Eventually(t, "waits", func() bool { return strings.Contains(c.Info(bounded(t), "clients").Val(), "blocked_clients:4\r") })
+	id := b.Status().Incarnation
+	p.BlackHole(true)
+	push(t, c, "celery", "a")
+	celerytest.Eventually(t, "a claim that it does not hear of", func() bool { return len(claimKeys(t, c)) == 1 })
+	celerytest.Eventually(t, "the lease to end", func() bool { return c.Exists(bounded(t), "agensium:lease:"+id).Val() == 0 })
+	p.BlackHole(false)
+	d := <-came
+	if d == nil || idOf(d.Raw) != "a" || celery.Deliveries(d.Raw) != 0 {
+		t.Fatalf("got %+v", d)
+	}
+	if err := b.Settle(bounded(t), *acked(d)); err != nil {
+		t.Fatal(err)
+	}
+	closeBroker(t, b)
+	if keys := claimKeys(t, c); len(keys) != 0 {
+		t.Errorf("left: %q", keys)
+	}
+}
+
 func TestRedisRestarted(t *testing.T) {
 	r := celerytest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	c := r.Client(0)

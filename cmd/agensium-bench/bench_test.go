@@ -34,6 +34,18 @@ func TestPercentile(t *testing.T) {
 	}
 }
 
+func TestWhenAtOnce(t *testing.T) {
+	spans := []span{{0, 10}, {5, 15}, {10, 20}, {12, 13}, {30, 31}}
+	for n, want := range map[int]int64{1: 0, 2: 5, 3: 12} { // one ends at 10 and another begins: still two
+		if got, err := whenAtOnce(spans, n); err != nil || got != want {
+			t.Errorf("%d at once: %d, %v, want %d", n, got, err, want)
+		}
+	}
+	if _, err := whenAtOnce(spans, 4); err == nil {
+		t.Error("four were never at once")
+	}
+}
+
 func TestParseStat(t *testing.T) {
 	line := "42 (a) (b c) S 7 42 42 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 1 0 5 6 7"
 	got, err := parseStat(line)

@@ -98,6 +98,14 @@ var measurements = []measurement{
 		measure: grow,
 	},
 	{
+		name: "autoscale", about: "--autoscale=16,1, idle at one child: 200 tasks of 0.2 s at once",
+		figures: []figure{
+			{key: "scaled", title: "200 × 0.2 s onto one idle child: until 16 run, s", goal: goal{bound: 0.25}},
+			{key: "drained", title: "until all are done, times the ideal", goal: goal{bound: 1.1}},
+		},
+		measure: scale,
+	},
+	{
 		name: "replace", about: "a fresh child for each task (--max-tasks-per-child=1, concurrency 1, 80 MB)",
 		figures: []figure{{key: "replace", title: "further child: a fresh one for each task, ms per task", goal: goal{bound: 25}}},
 		measure: replace,
@@ -106,6 +114,30 @@ var measurements = []measurement{
 		name: "killed", about: "kill -9 of a child whose task is acks_late and reject_on_worker_lost → it runs again",
 		figures: []figure{{key: "killed", title: "kill -9 of a child → its task runs again, s", goal: goal{bound: 0.1}}},
 		measure: killed,
+	},
+	{
+		name: "eta", about: "1,000 tasks with an ETA, 20 ms apart, on an idle worker: how late they begin", once: true,
+		figures: []figure{
+			{key: "eta_p50", title: "ETA error p50, ms", goal: goal{bound: 5}},
+			{key: "eta_p99", title: "ETA error p99, ms", goal: goal{bound: 25}},
+		},
+		measure: eta,
+	},
+	{
+		name: "parked", about: "100,000 tasks for tomorrow: what they cost the main process", once: true,
+		figures: []figure{
+			{key: "parked_rss", title: "100,000 tasks for tomorrow: main process grows by, MB", goal: goal{bound: 10}},
+			{key: "parked_rate", title: "tasks parked per second", more: true},
+		},
+		measure: parkedTasks,
+	},
+	{
+		name: "recover", about: "kill -9 of a whole worker with 8 tasks in progress → all run again: on a second one, and on the same restarted", once: true,
+		figures: []figure{
+			{key: "recover_peer", title: "kill -9 of the worker → 8 tasks run on another, s", goal: goal{bound: 40}},
+			{key: "recover_restart", title: "the same worker restarted → 8 tasks run, s", goal: goal{bound: 1.5}},
+		},
+		measure: recoverTasks,
 	},
 	{
 		name: "idle", about: "one queue, concurrency 4, nothing to do", once: true,

@@ -22,7 +22,7 @@ app.conf.update(task_create_missing_queues=True)
 
 @app.task
 def hold(name):
-    r = redis.Redis.from_url(os.environ['TEST_BACKEND'])
+    r = redis.Redis.from_url(os.environ['TEST_BACKEND'], socket_timeout=None)
     r.rpush('note:began', name)
     r.blpop('go:' + name)
     r.rpush('note:ended', name + ' ' + os.environ.get('GREETING', 'none'))

@@ -82,3 +82,26 @@ func TestConcurrencyAloneIsFixedAndMemoryBoundsIt(t *testing.T) {
 	g.printed(g.worker, "16, fixed  (--concurrency)")
 	cleanEnd(t, g.worker)
 }
+
+func TestNodesShareTheLoad(t *testing.T) {
+	g := newGate(t, "# the defaults\n", "--autoscale=6,1")
+	other := g.start("worker", "-A", "gated", "-n", "other@%h", "--autoscale=6,1")
+	g.printed(g.worker, " ready.")
+	g.printed(other, " ready.")
+	g.send("celery", names("t", 8)...)
+	g.noted("began", 8)
+	g.printed(g.worker, "nodes that share the load: nodes=2")
+	g.printed(other, "nodes that share the load: nodes=2")
+	other.Kill()
+	g.printed(g.worker, "nodes that share the load: nodes=1")
+	g.finish(names("t", 8)...)
+	celerytest.Eventually(t, "an outcome of each task", func() bool {
+		for _, name := range names("t", 8) {
+			if g.state(name) == "" {
+				return false // those of the dead node were acknowledged early: they failed
+			}
+		}
+		return true
+	})
+	cleanEnd(t, g.worker)
+}

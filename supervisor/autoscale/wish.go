@@ -64,7 +64,7 @@ func wishFor(policy Policy, sample Sample) terms {
 func need(slo time.Duration, q Queue, start time.Duration) (float64, time.Duration) {
 	left := usable(slo) - q.Oldest - start
 	left = max(left, slo/10, start)
-	if q.Service <= 0 || left <= q.Service {
+	if slo <= 0 || q.Service <= 0 || left <= q.Service {
 		return 1, left // also when nothing is known of its run time
 	}
 	return q.Service.Seconds() / left.Seconds(), left

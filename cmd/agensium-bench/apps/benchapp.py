@@ -48,6 +48,14 @@ def wait(seconds):
     time.sleep(seconds)
 
 
+@app.task(name="bench.span")
+def span(seconds):
+    """Returns when it began and when it ended."""
+    began = time.time_ns()
+    time.sleep(seconds)
+    return [began, time.time_ns()]
+
+
 @app.task(name="bench.stamp")
 def stamp(path):
     """Appends when and in which process it ran; the first to run then waits to be killed."""
@@ -56,3 +64,11 @@ def stamp(path):
         file.write("%d %d\n" % (os.getpid(), time.time_ns()))
     if first:
         time.sleep(600)
+
+
+@app.task(name="bench.late")
+def late(path, due):
+    """Appends how many milliseconds after its time it runs."""
+    now = time.time_ns()
+    with open(path, "a") as file:
+        file.write("%.3f\n" % (now / 1e6 - due / 1e3))
