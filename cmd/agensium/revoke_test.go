@@ -127,3 +127,22 @@ func TestSignalsOfTheParent(t *testing.T) {
 		})
 	}
 }
+
+// Celery revokes the body of a chord that failed, after it recorded why. The reason stays.
+func TestTheBodyOfAFailedChordSaysWhy(t *testing.T) {
+	exe, python, redis := program(t), celerytest.Venv(t, "celery-latest"), celerytest.StartRedis(t)
+	env := sideEnv(t, python, redis.URL(0))
+	sideNode(t, exe, env, "-c", "2", "-n", "a@test")
+	got := sideClient(t, python, env, `
+from celery import chain, group
+for _ in range(5):
+    r = chain(group(add.si(1, 2), add.si(1, 'a')), group(add.si(1, 1), add.si(2, 2))).apply_async()
+    try:
+        r.get(timeout=20)
+    except Exception as exc:
+        print(type(exc).__name__)
+`)
+	if got != strings.TrimSpace(strings.Repeat("TypeError\n", 5)) {
+		t.Error(got)
+	}
+}
