@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func TestRebuildLosesNothing(t *testing.T) {
 			got <- idOf(d.Raw)
 		}
 	}()
-	celerytest.Eventually(t, "four waits", func() bool { return b.Status().Blocked == 4 })
+	celerytest.Eventually(t, "four waits", func() bool { return strings.Contains(c.Info(ctx, "clients").Val(), "blocked_clients:4\r") })
 	dialed := b.Status().Dialed
 	if n := b.Rebuild(); n < 5 {
 		t.Errorf("%d connections cut, want those of four waits and of commands at least", n)
