@@ -51,7 +51,7 @@ func TestCalmWritesAFewAndThenHowManyItLeftOut(t *testing.T) {
 		if n := len(out.lines()); n != floodLines+2 {
 			t.Errorf("%d lines, want %d:\n%s", n, floodLines+2, strings.Join(out.lines(), "\n"))
 		}
-		time.Sleep(2 * floodWindow) // of the bubble
+		<-time.After(2 * floodWindow) // of the bubble
 		synctest.Wait()
 		lines := out.lines()
 		want := `[WARN]  agensium.broker: claim was taken: node=w repeated=95 next="see the first ones"`
@@ -74,9 +74,9 @@ func TestCalmTellsInAFloodThatGoesOn(t *testing.T) {
 		c := newCalm(plainLogger(&out))
 		for range 100 { // ten a second
 			c.Warn("again")
-			time.Sleep(time.Second / 10)
+			<-time.After(time.Second / 10)
 		}
-		time.Sleep(2 * floodWindow)
+		<-time.After(2 * floodWindow)
 		synctest.Wait()
 		lines := out.lines()
 		if len(lines) > 2*floodLines+2 || !strings.Contains(strings.Join(lines, "\n"), "repeated=") {
@@ -98,7 +98,7 @@ func TestCalmRemembersABoundedNumberOfTexts(t *testing.T) {
 		if n := len(out.lines()); n != 5*floodTexts {
 			t.Errorf("%d lines of %d different ones were written", n, 5*floodTexts)
 		}
-		time.Sleep(2 * floodWindow)
+		<-time.After(2 * floodWindow)
 		c.Error("later")
 		if n := len(c.flood.texts); n != 1 {
 			t.Errorf("%d texts are remembered after their windows", n)

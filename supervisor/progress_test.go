@@ -175,7 +175,7 @@ func TestProgressCheckThatStoppedIsNotLive(t *testing.T) {
 		if ok, why := s.Live(); !ok {
 			t.Errorf("not live: %s", why)
 		}
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if ok, _ := s.Live(); ok {
 			t.Error("live without a progress check")
 		}
