@@ -3,6 +3,7 @@ package celerytest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,7 +23,7 @@ type Process struct {
 }
 
 // StartProcess starts a program in a directory with variables added to the environment ("KEY=value").
-// Its output is shown if the test fails.
+// The end of its output is shown if the test fails.
 func StartProcess(t testing.TB, dir string, env []string, program string, args ...string) *Process {
 	t.Helper()
 	p := &Process{t: t, cmd: exec.Command(program, args...), done: make(chan struct{})}
@@ -40,7 +41,7 @@ func StartProcess(t testing.TB, dir string, env []string, program string, args .
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", strings.Join(p.cmd.Args, " "), p.Output())
+			t.Logf("output of %s:\n%s", strings.Join(p.cmd.Args, " "), lastLines(p.Output(), 80))
 		}
 	})
 	return p
@@ -98,6 +99,15 @@ func (p *Process) ended() bool {
 	default:
 		return false
 	}
+}
+
+// lastLines are the last n lines of a text: more would bury what the test complains of.
+func lastLines(text string, n int) string {
+	lines := strings.SplitAfter(text, "\n")
+	if len(lines) <= n {
+		return text
+	}
+	return fmt.Sprintf("… %d lines before these\n", len(lines)-n) + strings.Join(lines[len(lines)-n:], "")
 }
 
 // output is a buffer that may be read while the process writes.
