@@ -273,10 +273,11 @@ class Child:
     # -- how it ended
 
     def done(self, tag, state, began, seconds=None, extras=None):
-        try:
-            sys.stdout.flush()  # half a line that the task printed is its own
-        except (AttributeError, OSError, ValueError):
-            pass  # the task did something to it
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()  # half a line that the task printed is its own
+            except (AttributeError, OSError, ValueError):
+                pass  # the task did something to it
         results = self.capture.end() if self.capture is not None else ()
         self.tag = 0
         extras = json.dumps(extras, default=repr).encode('utf-8', 'backslashreplace') if extras else b''
