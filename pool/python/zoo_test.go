@@ -219,3 +219,31 @@ func TestZooIsComplete(t *testing.T) {
 		}
 	}
 }
+
+// TestATaskThatRaisesNoException ends as it does under billiard: before 4.3, which Celery 5.2 runs on, it ended the process.
+func TestATaskThatRaisesNoException(t *testing.T) {
+	for release, want := range map[string]struct {
+		state celery.State
+		text  string
+	}{
+		"celery-5.2":    {celery.StateLost, "Worker exited prematurely: exitcode 0 Job: 1."},
+		"celery-5.5":    {celery.StateFailure, `"exc_type": "Base", "exc_message": ["of all"], "exc_module": "raises_base"`},
+		"celery-latest": {celery.StateFailure, `"exc_type": "Base", "exc_message": ["of all"], "exc_module": "raises_base"`},
+	} {
+		t.Run(release, func(t *testing.T) {
+			python := interpreter(t, release)
+			app := start(t, Options{Interpreter: python, App: "raises_base", Dir: "testdata/zoo", Store: discard})
+			client := startClient(t, python, "testdata/zoo", "raises_base")
+			out, _ := child1(t, app).Execute(context.Background(), jobOf(client.one(t, "bad.delay()")))
+			var text string
+			if out.Loss != nil {
+				text = out.Loss.Detail
+			} else if len(out.Results) > 0 {
+				text = string(out.Results[0].Document)
+			}
+			if out.State != want.state || !strings.Contains(text, want.text) {
+				t.Errorf("%s %s", out.State, text)
+			}
+		})
+	}
+}

@@ -76,6 +76,18 @@ def deaf(*signums):
         signal.signal(signum, ignore)
 
 
+def allow_setsid():
+    """Lets a task begin a session, as it may in Celery's child, which leads no process group. The new group has the same id."""
+    setsid = os.setsid
+
+    def begin():
+        pid = os.getpid()
+        if os.getpgrp() == pid and os.getsid(0) != pid:
+            os.setpgid(0, os.getpgid(os.getppid()))
+        return setsid()
+    os.setsid = begin
+
+
 class Stream(io.TextIOWrapper):
     """Standard output, where the lines that are written at once say that they belong together (output.go, goesOn)."""
 
