@@ -156,6 +156,11 @@ def hard():
 
 
 @app.task
+def quits(how):
+    raise {'exit': SystemExit, 'interrupt': KeyboardInterrupt, 'generator': GeneratorExit}.get(how, SystemExit(how))
+
+
+@app.task
 def sleep(seconds):
     time.sleep(seconds)
     return seconds
