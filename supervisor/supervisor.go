@@ -152,6 +152,11 @@ func (s *Supervisor) serve() error {
 		defer s.embedded.close()
 	}
 	if err := s.startApplication(ctx); err != nil {
+		if errors.Is(err, context.Canceled) { // only a stop cancels it
+			why, failure := s.stopping.reason()
+			s.log.Info("ended", "reason", why, "found", "the application was still being imported")
+			return failure
+		}
 		return err
 	}
 	defer s.closeApplication()
@@ -270,7 +275,7 @@ func (s *Supervisor) startError(err error) error {
 	if len(notes) > 0 {
 		s.log.Error("application does not start", "found", strings.Join(notes, "\n"))
 	}
-	if bad.Module != "" || bad.Type == "AttributeError" || bad.Type == "SyntaxError" {
+	if bad.OfTheCode() {
 		return &SetupError{Err: bad, Hint: hint}
 	}
 	if hint != "" {

@@ -31,6 +31,7 @@ func TestZooOfApplications(t *testing.T) {
 		"syntax_error":         {"SyntaxError", "syntax_error.py"},
 		"no_app":               {"import no_app", "AttributeError", "hint: name the application as module:attribute"},
 		"no_app:answer":        {"not a Celery application"},
+		"circular":             {"ImportError: cannot import name 'app'", "hint: two modules import each other"},
 		"nowhere.to.be.found":  {"ModuleNotFoundError", `hint: no module "nowhere"`},
 		"prints_binary:absent": {"AttributeError"},
 	} {
@@ -55,8 +56,12 @@ func TestZooOfApplications(t *testing.T) {
 	})
 	t.Run("hangs", func(t *testing.T) {
 		_, err := Start(context.Background(), Options{Interpreter: python, App: "hangs_at_import", Dir: "testdata/zoo", StartTimeout: time.Second})
-		if err == nil || !strings.Contains(err.Error(), "start timeout of 1s") {
-			t.Error(err)
+		var failed *StartError
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "import hangs_at_import: StartTimeout: no answer within the start timeout of 1s") {
+			t.Fatal(err)
+		}
+		if notes := strings.Join(failed.Notes(), "\n"); !strings.Contains(notes, "hangs_at_import.py") || !strings.Contains(notes, "hint: it hangs there") {
+			t.Error(notes)
 		}
 	})
 }

@@ -2,6 +2,7 @@
 
 Runs before anything of the application is imported, from the pipe on fd 4 (source.go, bootstrap).
 """
+import faulthandler
 import fcntl
 import gc
 import importlib.abc
@@ -115,6 +116,7 @@ def main(payload):
     gc.set_threshold(*RARELY)
     hold(LIFELINE)
     deaf(signal.SIGTERM, signal.SIGINT)
+    faulthandler.enable(2)  # of a start that takes too long the supervisor asks with SIGABRT where it is
     sys.stdout = sys.__stdout__ = stream(sys.stdout)
     sys.stderr = sys.__stderr__ = stream(sys.stderr)
     # as `celery -A app worker` would have it: applications look here to see what they run in

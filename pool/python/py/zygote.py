@@ -39,7 +39,7 @@ def failure(exc):
         'traceback': ''.join(traceback.format_exception(type(exc), exc, own_frames_cut(exc.__traceback__))),
         'python': sys.version.split()[0], 'executable': sys.executable, 'cwd': os.getcwd(), 'path': sys.path,
         'virtualenv': os.environ.get('VIRTUAL_ENV', ''),
-        'module': getattr(exc, 'name', None) or '' if isinstance(exc, ImportError) else '',
+        'module': getattr(exc, 'name', None) or '' if isinstance(exc, ModuleNotFoundError) else '',
     }
 
 
