@@ -301,7 +301,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 	if err != nil {
 		return &SetupError{Err: err, Hint: hintURLs}
 	}
-	if err := s.checkFitness(ctx, target); err != nil {
+	if err := s.checkFitness(ctx, target, results); err != nil {
 		return err
 	}
 	c := now.Config

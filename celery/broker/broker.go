@@ -151,8 +151,10 @@ func (b *Broker) Close(ctx context.Context) error {
 // leftBehind says what becomes of what could not be written before the end. A node that held nothing loses nothing.
 func (b *Broker) leftBehind(cause error) error {
 	s := b.Status()
-	if s.Condition != nil {
-		cause = errors.New(s.Condition.Error)
+	for _, c := range []*Condition{s.Results, s.Condition} {
+		if c != nil {
+			cause = errors.New(c.Error)
+		}
 	}
 	if s.Claims == 0 {
 		b.log.Warn("left without telling Redis", "error", cause, "next", "nothing was held; the node is forgotten when its lease ends")
