@@ -226,7 +226,7 @@ func (e *engine) trouble(life context.Context, err error) {
 	e.tally.connected.Store(answered(err))
 	d := e.backoff.next()
 	if c, changed := e.tally.queues.set(err); changed {
-		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.String())
+		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.Round(time.Millisecond).String())
 	}
 	e.report()
 	e.b.pause(life, d)

@@ -124,14 +124,16 @@ def print_by_line():
         def write(self, data):
             if not isinstance(data, str):
                 data = str(data)
-            *lines, self.rest = (self.rest + data).split('\n')
-            for line in lines:
-                super().write(line)
+            if data[:1] == '\n':
+                self.flush()
+            self.rest += data
+            if data[-1:] == '\n' or len(self.rest) > 1 << 14:  # lines that are written at once stay together
+                self.flush()
             return len(data)
 
         def flush(self):
-            if self.rest:
-                rest, self.rest = self.rest, ''
+            rest, self.rest = self.rest.strip('\n'), ''
+            if rest:
                 super().write(rest)
 
         def fileno(self):
