@@ -32,6 +32,28 @@ func reset(c net.Conn) {
 	_ = c.Close()
 }
 
+// carry serves both directions.
+func (l *link) carry() {
+	var both sync.WaitGroup
+	both.Go(l.requests)
+	both.Go(l.replies)
+	both.Wait()
+}
+
+// answer says the same to each command.
+func (l *link) answer(line string) {
+	defer l.end()
+	in := bufio.NewReader(l.client)
+	for {
+		if _, _, err := readCommand(in); err != nil {
+			return
+		}
+		if _, err := io.WriteString(l.client, line+"\r\n"); err != nil {
+			return
+		}
+	}
+}
+
 // requests carries commands to the server, up to the one where the connection is to be cut.
 func (l *link) requests() {
 	defer l.end()
