@@ -259,7 +259,7 @@ print(type(e).__name__, [c.state for c in r.parent.results], type(r.parent.resul
 	}
 	f.settled(1)
 	letters := f.letters()
-	if l := letters[0]; l.TaskID != id || l.Task != "flow.poison" || l.Cause != "max_deliveries" || l.Deliveries != 3 || l.Memory == 0 || !strings.Contains(l.Detail, "SIGKILL") {
+	if l := letters[0]; l.TaskID != id || l.Task != "flow.poison" || l.Cause != "signal" || l.Deliveries != 3 || l.Memory == 0 || !strings.Contains(l.Detail, "SIGKILL") {
 		t.Errorf("dead letter: %+v", l)
 	}
 	n.end()
