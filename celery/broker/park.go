@@ -155,10 +155,12 @@ func (p *parking) wakeThese(life context.Context, due []redis.Z) error {
 	if len(argv) == 0 {
 		return nil
 	}
+	AtWaking.Pass()
 	n, err := p.b.aux.Do(life, wakeScript.args(keys, argv...)...).Int()
 	if err != nil {
 		return fmt.Errorf("wake %d parked tasks: %w", len(argv)/2, err)
 	}
+	AtWoken.Pass()
 	p.b.tally.woken.Add(uint64(n))
 	return nil
 }

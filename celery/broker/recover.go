@@ -166,6 +166,7 @@ func (r *recovery) sweepNames(life context.Context, n *node, list string, names 
 
 // giveBack settles a message of a dead node, as the judge says or by the rule. The claim key decides who does it, should two try.
 func (r *recovery) giveBack(life context.Context, n *node, list, name string, raw []byte) error {
+	AtRecovering.Pass()
 	queue := r.ring.queueOf(list)
 	var s Settlement
 	if r.b.opt.Judge != nil {

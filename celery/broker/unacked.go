@@ -131,6 +131,7 @@ func (u *leftover) restore(life context.Context, tag string) error {
 	for _, q := range queues {
 		keys = append(keys, u.ring.listFor(q, priorityOf(envelope)))
 	}
+	AtRestoring.Pass()
 	n, err := u.b.aux.Do(life, restoreScript.args(keys, tag, marked(envelope, false))...).Int()
 	if err != nil {
 		return fmt.Errorf("restore a message of unacked: %w", err)
