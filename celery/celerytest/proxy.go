@@ -39,10 +39,12 @@ const (
 	BeforeRequest When = iota + 1 // the server never sees the command
 	BeforeReply                   // the server does the command, the client never sees the reply
 	AfterReply                    // the client sees the reply, and then the end
+	LostRequest                   // as BeforeRequest, but the connection stays open and nobody hears anything on it any more
+	LostReply                     // as BeforeReply, in the same way
 )
 
 func (w When) String() string {
-	return [...]string{"never", "before request", "before reply", "after reply"}[w]
+	return [...]string{"never", "before request", "before reply", "after reply", "lost request", "lost reply"}[w]
 }
 
 type cut struct {
