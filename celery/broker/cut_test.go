@@ -41,7 +41,7 @@ func TestEveryCut(t *testing.T) {
 				select {
 				case <-struck:
 				default:
-					if n <= asked {
+					if n <= asked && (when == celerytest.BeforeRequest || when == celerytest.LostRequest) { // a reply may never come
 						t.Errorf("nothing was cut, of %d requests", asked)
 					}
 				}
