@@ -156,12 +156,14 @@ func TestEachRefusalOfRedisIsAState(t *testing.T) {
 				p.t.Cleanup(func() { <-ended })
 				p.answers(redisconn.Busy)
 			},
-			cured: func(p *patient) { p.do("SCRIPT", "KILL") },
+			cured: func(p *patient) {
+				p.do("SCRIPT", "KILL")
+				celerytest.Eventually(p.t, "its end", func() bool { return redisconn.Classify(p.c.Get(bounded(p.t), "k").Err()).Name == "" })
+			},
 			want:  redisconn.Busy,
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		prepare := func(t *testing.T) (*patient, *Broker, *lines) {
 			p := &patient{t: t, r: celerytest.StartRedis(t, tc.args...)}
 			p.c, p.p = p.r.Client(0), celerytest.StartProxy(t, p.r.Addr())
 			p.do("ACL", "SETUSER", "worker", "on", ">p", "~*", "&*", "+@all")
@@ -169,32 +171,38 @@ func TestEachRefusalOfRedisIsAState(t *testing.T) {
 			if name == "WRONGPASS" || name == "NOPERM" {
 				url = "redis://worker:p@" + p.p.Addr + "/0"
 			}
-			var log lines
-			b := start(t, url, func(o *Options) {
+			log := new(lines)
+			return p, start(t, url, func(o *Options) {
 				o.Quarantine = 50 * time.Millisecond
-				o.Log = hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &log})
-			})
-			push(t, p.c, "celery", "running")
-			d := next(t, b, nil)
+				o.Log = hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: log})
+			}), log
+		}
+		waits := func(t *testing.T, b *Broker) <-chan *celery.Delivery {
 			came := make(chan *celery.Delivery, 1)
 			go func() { d, _ := b.Next(bounded(t), nil); came <- d }()
 			celerytest.Eventually(t, "a slot that waits", func() bool { return b.Status().Blocked == 4 })
-
-			tc.refuses(p)
-			settled := make(chan error, 1)
-			go func() { settled <- b.Settle(bounded(t), *acked(d)) }()
+			return came
+		}
+		// is waits for the state and for a few attempts in it.
+		is := func(t *testing.T, b *Broker, log *lines) {
+			t.Helper()
 			celerytest.Eventually(t, "the state", func() bool { c := b.Status().Condition; return c != nil && c.Name == tc.want })
 			celerytest.Eventually(t, "its line", func() bool { return len(log.with("broker is not usable", "reason="+tc.want)) > 0 })
-			if len(settled) != 0 {
-				t.Fatal("the task was settled all the same")
+			tries := func() (n uint64) {
+				s := b.Status()
+				for _, k := range s.Commands {
+					n += k
+				}
+				return n + s.Dialed
 			}
-			tc.cured(p)
-
-			if err := <-settled; err != nil {
-				t.Fatal(err)
-			}
+			before := tries()
+			celerytest.Eventually(t, "further attempts", func() bool { return tries() > before+10 })
+		}
+		// ends delivers a message to the slot that waited, and looks at what was said.
+		ends := func(t *testing.T, p *patient, b *Broker, came <-chan *celery.Delivery, log *lines) {
+			t.Helper()
 			push(t, p.c, "celery", "next")
-			d = <-came
+			d := <-came
 			if d == nil || idOf(d.Raw) != "next" {
 				t.Fatalf("the slot that waited got %v", d)
 			}
@@ -203,18 +211,47 @@ func TestEachRefusalOfRedisIsAState(t *testing.T) {
 			}
 			celerytest.Eventually(t, "the end of the state", func() bool { return b.Status().Condition == nil })
 			if said := log.with("broker is not usable", "reason="+tc.want); len(said) != 1 || !strings.Contains(said[0], "hint=") || !strings.Contains(said[0], "retry in") {
-				t.Errorf("said: %q", said)
+				t.Errorf("said: %q", log.with())
 			}
-			if said := log.with("broker is usable again"); len(said) == 0 {
-				t.Error("its end was not told")
+			if said := log.with("broker is usable again"); len(said) == 0 || len(said) > 2 {
+				t.Errorf("of its end was said: %q", said)
 			}
 			closeBroker(t, b)
-			if n := p.c.Exists(bounded(t), "celery-task-meta-running", "celery-task-meta-next").Val(); n != 2 {
-				t.Errorf("%d of 2 results", n)
-			}
 			if left := claimKeys(t, p.c); len(left) != 0 {
 				t.Errorf("left: %q", left)
 			}
+		}
+		t.Run(name+" while a task ends", func(t *testing.T) {
+			t.Parallel()
+			p, b, log := prepare(t)
+			push(t, p.c, "celery", "running")
+			d := next(t, b, nil)
+			came := waits(t, b)
+			tc.refuses(p)
+			settled := make(chan error, 1)
+			go func() { settled <- b.Settle(bounded(t), *acked(d)) }()
+			is(t, b, log)
+			if len(settled) != 0 {
+				t.Fatal("the task was settled all the same")
+			}
+			tc.cured(p)
+			if err := <-settled; err != nil {
+				t.Fatal(err)
+			}
+			ends(t, p, b, came, log)
+			if n := p.c.Exists(bounded(t), "celery-task-meta-running", "celery-task-meta-next").Val(); n != 2 {
+				t.Errorf("%d of 2 results", n)
+			}
+		})
+		t.Run(name+" while nothing happens", func(t *testing.T) {
+			t.Parallel()
+			p, b, log := prepare(t)
+			came := waits(t, b)
+			tc.refuses(p)
+			p.p.CutAll() // else it hears of it only with the next message
+			is(t, b, log)
+			tc.cured(p)
+			ends(t, p, b, came, log)
 		})
 	}
 }

@@ -254,9 +254,12 @@ func (e *engine) landed(l landing) {
 // swift is the time within which a BLMOVE counts as not having waited: a few round trips.
 func (e *engine) swift() time.Duration { return max(3*e.round, 2*time.Millisecond) }
 
-// doubtLines makes the engine prove its connection before it claims again. If one call had no answer in time the other connections may be
+// doubtLines makes the engine prove its connection before it claims again, unless it was a refusal that came by it. If one call had no answer in time the other connections may be
 // as dead, and a BLMOVE would find out minutes later: they are cut.
 func (e *engine) doubtLines(err error) {
+	if answered(err) {
+		return
+	}
 	e.up = false
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -266,13 +269,14 @@ func (e *engine) doubtLines(err error) {
 	}
 }
 
-// ail lets a key rest whose wait was cut or refused, and makes the engine prove its own connection before it claims again.
+// ail lets a key rest whose wait was cut or refused. If it was cut the engine proves its own connection before it claims again; if it was refused
+// its next LMOVE will be, too, and say so.
 func (e *engine) ail(k *queueKey, err error, now time.Time) {
 	if k.line == nil {
 		return
 	}
 	pause := k.line.retry.next()
 	k.state, k.restUntil = resting, now.Add(pause)
-	e.up = false
+	e.up = e.up && answered(err)
 	e.log.Debug("wait ended", "queue", k.queue, "error", err, "next", "retry in "+pause.String())
 }
