@@ -71,6 +71,7 @@ func (s *Supervisor) controlOptions(now *settings, target *redisconn.Target) con
 		Names:       control.NewNames(target.DB, info.Settings.BrokerTransport, text(info.Conf["control_exchange"]), text(info.Conf["event_exchange"])),
 		Connect:     redisClient(target, "control"),
 		Events:      control.EventOptions{Enabled: c.Events.Enabled, Every: c.Events.Heartbeat, Version: info.Celery, Load: s.tally.load},
+		Keepalive:   c.Control.Keepalive,
 		RevokedMost: c.Control.RevokesMax, RevokedAge: c.Control.RevokeExpire,
 	}
 }
