@@ -327,6 +327,7 @@ func (s *Supervisor) turnTo(ctx context.Context, before, now *config.Config) {
 	s.setLogLevel(now.Log.Level)
 	s.pool.SetLimits(poolLimits(now.Pool))
 	s.broker.SetBounds(brokerBounds(now))
+	s.limitMemory(now.Scaling)
 	if s.control != nil {
 		s.control.Revoked.SetBounds(now.Control.RevokesMax, now.Control.RevokeExpire)
 		s.control.Events.Configure(now.Events.Enabled, now.Events.Heartbeat)

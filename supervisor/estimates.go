@@ -107,11 +107,11 @@ func (e *estimates) kept(names []string, minima map[string]config.QueueScaling) 
 	return n
 }
 
-// child notes how much memory a child has for itself.
-func (e *estimates) child(private int64, now time.Time) {
+// child notes how much memory a child had for itself at the most when it ended a task.
+func (e *estimates) child(private int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.children.Observe(now, float64(private))
+	e.children.Observe(time.Now(), float64(private))
 }
 
 func (e *estimates) childMemory(largest, guess int64) int64 {

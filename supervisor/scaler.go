@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -247,7 +248,6 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 			c.perTask = max(c.perTask, min(1, float64(usage.CPU-was.used)/float64(now.Sub(was.when))))
 		}
 		seen[slot.PID] = cpuSeen{usage.CPU, now}
-		c.estimates.child(usage.Private, now)
 	}
 	c.cpu = seen
 	set := c.settings().Config
@@ -267,7 +267,8 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 func memoryOf(r *limits.Reader, configured, zygote, children int64) autoscale.Memory {
 	m := r.Memory()
 	if configured > 0 && (m.Limit == 0 || configured < m.Limit) {
-		return autoscale.Memory{Limit: configured, Used: zygote + children, Children: children}
+		own, _ := child.ResidentOf(os.Getpid())
+		return autoscale.Memory{Limit: configured, Used: own + zygote + children, Children: children}
 	}
 	return autoscale.Memory{Limit: m.Limit, Used: m.Used, Children: children}
 }

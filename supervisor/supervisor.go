@@ -144,7 +144,7 @@ func (s *Supervisor) serve() error {
 		}
 		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
-	s.limitMemory()
+	s.limitMemory(s.o.Loaded.Config.Scaling)
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}
