@@ -3,6 +3,7 @@ package supervisor
 import (
 	"os"
 	"runtime/debug"
+	"slices"
 
 	"github.com/agensium/agensium/pool/python"
 	"github.com/agensium/agensium/supervisor/config"
@@ -30,11 +31,11 @@ func (s *Supervisor) limitMemory(c config.Scaling) {
 	}
 }
 
-// sharedMemory is what a child has of the zygote when it is forked, in bytes.
-func (s *Supervisor) sharedMemory() int64 {
-	now := s.current.Load()
-	if now.Config.Python.Start != python.Fork {
+// sharedMemory is what the process that runs a task has of the zygote when it is forked, in bytes.
+func (n *settings) sharedMemory(task string) int64 {
+	command := slices.ContainsFunc(n.Config.Commands, func(c config.Command) bool { return c.Task == task })
+	if command || n.Config.Python.Start != python.Fork {
 		return 0
 	}
-	return now.info.RSS
+	return n.info.RSS
 }

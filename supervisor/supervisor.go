@@ -61,6 +61,7 @@ type Supervisor struct {
 	asked        askedLimits
 	terminations terminations
 	revokedKnown sync.Once                   // the first tasks waited for the list of the revoked
+	rebeat       chan struct{}               // the heartbeats have other settings
 	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
 
 	admin     *admin.Server // nil: none
@@ -83,7 +84,7 @@ type settings struct {
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), rebeat: make(chan struct{}, 1), output: o.Stderr, estimates: newEstimates()}
 	if s.output == nil {
 		s.output = os.Stderr
 	}
