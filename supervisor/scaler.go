@@ -54,7 +54,8 @@ type scaler struct {
 	last      autoscale.Decision
 	startTime time.Duration
 	cpu       map[int]cpuSeen
-	perTask   float64 // processors that a running task uses, a slowly fading maximum
+	seen      map[string]int // waiting messages by queue, counted for somebody who looks; nil: no news
+	perTask   float64        // processors that a running task uses, a slowly fading maximum
 }
 
 // holder is what the scaler needs of the broker.
@@ -210,15 +211,33 @@ func (c *scaler) sample(ctx context.Context, now time.Time) autoscale.Sample {
 			c.log.Debug("queues not counted", "error", err)
 			s.Unknown = true
 		}
-	} else {
+	} else if due = c.noticed(); open > 0 || s.Slots.Busy == 0 {
 		due = map[string]int{} // an idle slot waits on every queue: they are empty
-		s.Unknown = open <= 0 && s.Slots.Busy > 0
+	} else {
+		s.Unknown = due == nil
 	}
 	c.fleet.look(ctx, c.settings().Config.Scaling.Fleet && s.Slots.Busy+s.Slots.Owed > 0, now, c.ourselves(s.Slots))
 	s.Self, s.Peers = c.self(), c.fleet.list()
 	c.estimates.sample(&s, c.queues(), due, minima, c.fleet.queue, now)
 	c.look(&s, status, now)
 	return s
+}
+
+// notice is told what waits in the queues by who has counted it for another reason.
+func (c *scaler) notice(due map[string]int) {
+	c.mu.Lock()
+	c.seen = due
+	c.mu.Unlock()
+	c.nudge()
+}
+
+// noticed is what was told since the last time; nil: nothing.
+func (c *scaler) noticed() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	due := c.seen
+	c.seen = nil
+	return due
 }
 
 // look reads memory and processors, of this node and of its children.

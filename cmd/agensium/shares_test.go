@@ -118,6 +118,11 @@ func TestTwoFloodsDivideTheSlotsByWeight(t *testing.T) {
 	if _, text := told(t, "status", "--address", g.admin()); !strings.Contains(text, "3 running here  keeps 0, weight 3") {
 		t.Errorf("status shows\n%s", text)
 	}
+	wanted := regexp.MustCompile(`(?m)^agensium_hosts_wanted 2\d$`) // about a hundred slots, of which a node has four
+	celerytest.Eventually(t, "the number of hosts that the floods ask for", func() bool {
+		_, text := answer(g.admin(), "/metrics")
+		return wanted.MatchString(text)
+	})
 	g.settings(settings + "[scaling.queues]\na.weight = 3\n")
 	g.printed(g.worker, "key=scaling.queues.a.weight")
 	g.endAll(4)

@@ -40,15 +40,15 @@ func Decide(policy Policy, state State, sample Sample, now time.Time) (State, De
 	d := Decision{Pressure: state.pressure, Capacity: capacity(bounds)}
 	if !sample.Unknown {
 		state.terms = wishFor(policy, sample)
-		d.Fleet = state.terms.whole(busyIn(sample))
-		state.wish = Share(d.Fleet, sample.Self, sample.Peers)
-		d.Hosts = hosts(d.Fleet, d.Capacity)
+		state.fleet = state.terms.whole(busyIn(sample))
+		state.wish = Share(state.fleet, sample.Self, sample.Peers)
 		if active(sample) {
 			state.quiet = 0
 		} else {
 			state.quiet += step
 		}
 	}
+	d.Fleet, d.Hosts = state.fleet, hosts(state.fleet, d.Capacity)
 	d.Wish = state.wish
 	if owed := sample.Slots.Owed; owed > 0 {
 		d.Wish = max(d.Wish, sample.Slots.Busy+owed)
