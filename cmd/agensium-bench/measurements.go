@@ -103,6 +103,7 @@ var measurements = []measurement{
 		figures: []figure{
 			{key: "scaled", title: "200 × 0.2 s onto one idle child: until 16 run, s", goal: goal{bound: 0.25}},
 			{key: "drained", title: "until all are done, times the ideal", goal: goal{bound: 1.1}},
+			{key: "shrunk", title: "after the last one until there is one child again, no task stopped, s"},
 		},
 		measure: scale,
 	},

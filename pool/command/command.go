@@ -23,6 +23,9 @@ type Options struct {
 	Node     string   // name of the worker, as in w1@host
 	Accept   []string // content types besides JSON: msgpack, yaml
 	Log      hclog.Logger
+
+	// OOMScoreAdj is how much rather than us the kernel kills a program when memory runs out, 0 to 1000. Nil: like us.
+	OOMScoreAdj func() int
 }
 
 // Commands makes executors. It is the pool.Factory of commands.
@@ -35,6 +38,9 @@ type Commands struct {
 func New(o Options) (*Commands, error) {
 	if o.Recorder == nil {
 		return nil, errors.New("commands: Recorder is required")
+	}
+	if o.OOMScoreAdj == nil {
+		o.OOMScoreAdj = func() int { return 0 }
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
@@ -100,7 +106,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		}
 	}
 	began := time.Now()
-	run := process{spec: spec, argv: argv, request: r, log: e.log.With("task", spec.Task, "id", r.ID)}
+	run := process{spec: spec, argv: argv, request: r, victim: e.OOMScoreAdj(), log: e.log.With("task", spec.Task, "id", r.ID)}
 	end, err := run.do(ctx, job.Soft, job.Hard)
 	rec.Runtime = time.Since(began)
 	if err != nil {

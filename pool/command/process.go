@@ -32,6 +32,7 @@ type process struct {
 	spec    *Spec
 	argv    []string
 	request *celery.Request
+	victim  int // Options.OOMScoreAdj
 	log     hclog.Logger
 }
 
@@ -73,6 +74,7 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	if err != nil {
 		return end{}, err
 	}
+	child.PreferAsVictim(proc.PID(), p.victim)
 	p.log.Debug("command started", "pid", proc.PID(), "program", path)
 	var e end
 	var group sync.WaitGroup

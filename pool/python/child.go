@@ -57,7 +57,7 @@ func (c *Child) greet(ctx context.Context, printed *os.File) error {
 	c.log = c.app.o.Log.With("slot", c.slot, "pid", c.proc.pid)
 	c.out = readOutput(printed, c.log)
 	c.reader = newReader(c)
-	child.PreferAsVictim(c.proc.pid, c.app.o.OOMScoreAdj)
+	child.PreferAsVictim(c.proc.pid, c.app.options().OOMScoreAdj)
 	stop := context.AfterFunc(ctx, func() { c.proc.kill(celery.LossShutdown) })
 	defer stop()
 	k, body, err := readFrame(c.reader, maxFrame)
