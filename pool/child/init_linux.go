@@ -13,11 +13,15 @@ import (
 // starts this program again as its child, hands signals on to it, and reaps everything. It returns the child's exit status when
 // that has ended, and an error if it could not be started.
 func Init() (status int, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find this program: %w", err)
+	}
 	heard := make(chan os.Signal, 64)
 	signal.Notify(heard)
 	defer signal.Stop(heard)
 	// In a group of its own: what a terminal sends to the group of this process is handed on, and must not come twice.
-	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(self, os.Args, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
 	if err != nil {
