@@ -14,7 +14,8 @@ type rules struct {
 	maxDeliveries int // deaths after which a message goes to the dead letters; 0 means never
 }
 
-// Causes of dead letters that are decided here. Those of a lost executor are the words of [celery.LossCause].
+// Causes of dead letters that are decided here. If an executor died too often under a task, how it died the last time is the cause, in the
+// words of [celery.LossCause]; causeMaxDeliveries is left for where that is not known, since a whole node died.
 const (
 	causeMaxDeliveries = "max_deliveries"
 	causeEarlyAck      = "lost_after_early_ack"
@@ -33,7 +34,10 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
 		}
 		if v.Cause == string(celery.LossHardLimit) && o.AcksLate && !o.AcksOnFailureOrTimeout {
-			s.Action = broker.Requeue // as Celery since 5.3: reject(requeue=True) on a timeout
+			// As Celery since 5.3: reject(requeue=True) on a timeout; but not for ever.
+			if s.Action, s.Died = broker.Requeue, true; r.exhausted(f.Job.Task.Deliveries + 1) {
+				s.Action, s.Died, s.Dead = broker.Bury, false, deadLetter(f, v.Cause)
+			}
 		}
 		return s
 	}
@@ -127,6 +131,9 @@ func deadLetter(f pool.Finished, cause string) *broker.DeadLetter {
 		loss = f.Outcome.Loss
 	}
 	if loss != nil {
+		if cause == causeMaxDeliveries {
+			d.Cause = string(loss.Cause)
+		}
 		d.Deliveries++
 		d.Detail, d.Memory, d.Tail = loss.Detail, loss.Memory, loss.Tail
 		if loss.Signal > 0 {
