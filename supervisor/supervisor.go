@@ -137,7 +137,7 @@ func (s *Supervisor) serve() error {
 	defer loops.Wait()
 	defer cancel() // before loops.Wait
 
-	if s.o.Handlers == nil { // a handler may start processes of its own and wants their status
+	if s.o.Handlers == nil { // a handler may start processes of its own and wants their status; orphans go to PID 1, see Run
 		if err := child.BecomeSubreaper(); err != nil {
 			s.log.Debug("orphans of children are not reaped", "error", err)
 		}
