@@ -141,6 +141,35 @@ func withoutIDs(s string) string {
 	return s
 }
 
+// Clients send requests as their setting task_serializer says, and may read nothing else.
+func TestRequestsInOtherSerializers(t *testing.T) {
+	exe, redis := program(t), celerytest.StartRedis(t)
+	for i, serializer := range []string{"pickle", "yaml", "msgpack"} {
+		t.Run(serializer, func(t *testing.T) {
+			python := celerytest.Venv(t, celerytest.Venvs[i])
+			env := append(sideEnv(t, python, redis.URL(i)), "TEST_SERIALIZER="+serializer)
+			node := sideNode(t, exe, env, "-c", "1", "-n", "n@test")
+			got := sideClient(t, python, env, `
+at = app.control.inspect(['n@test'], timeout=20)
+print(at.ping(), at._request('tasks_of')['n@test']['node'])
+print(app.control.inspect(pattern='n@*', matcher='glob', timeout=20, limit=1).ping())
+print(app.control.rate_limit('side.add', '7/m', reply=True, timeout=20, limit=1), at.registered())
+app.control.inspect(['other@test'], timeout=0.1).ping()
+app.control.broadcast('shutdown')
+`)
+			want := `{'n@test': {'ok': 'pong'}} n@test
+{'n@test': {'ok': 'pong'}}
+[{'n@test': {'ok': 'new rate limit set successfully'}}] {'n@test': ['side.add [rate_limit=7/m]', 'side.sleep']}`
+			if got != want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+			if status := node.Wait(); status != exitOK {
+				t.Errorf("exit status %d", status)
+			}
+		})
+	}
+}
+
 // pool_restart imports the application anew where it allows that: new children, while a running task ends in the old one.
 func TestPoolRestart(t *testing.T) {
 	exe, python, redis := program(t), celerytest.Venv(t, "celery-latest"), celerytest.StartRedis(t)
