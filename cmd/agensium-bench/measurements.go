@@ -72,6 +72,14 @@ var measurements = []measurement{
 		measure: latency,
 	},
 	{
+		name: "ping", about: "remote control: publish of a ping → reply, 1,000 times while all slots are busy",
+		figures: []figure{
+			{key: "ping_p50", title: "inspect ping, all slots busy, p50, ms", goal: goal{bound: 5}},
+			{key: "ping_p99", title: "inspect ping, all slots busy, p99, ms", goal: goal{bound: 5}},
+		},
+		measure: ping,
+	},
+	{
 		name: "start", about: "start → first result, application that imports at once",
 		figures: []figure{
 			{key: "start_light", title: "start → first result, light app, s", goal: goal{bound: 0.6}},

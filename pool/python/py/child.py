@@ -61,9 +61,9 @@ class Child:
         self.slot, self.number = slot, number
         self.pid = os.getpid()
         self.tag = 0          # of the task that runs
-        self.soft = 0         # tag of the last cancel frame
+        self.asked = []       # tag and signal of cancel frames
         self.busy = False     # the task's code runs: the signal handler may raise
-        self.early = False    # the signal came while it did not
+        self.early = False    # a signal came while it did not
         self.tracers = {}
         self.initialize(options)
         fast.custom_headers()
@@ -99,7 +99,10 @@ class Child:
         if not faulthandler.is_enabled():
             faulthandler.enable(sys.__stderr__)
         signals.worker_process_init.send(sender=self.node)
-        signal.signal(signal.SIGUSR1, self.on_soft_limit)
+        signal.signal(signal.SIGUSR1, self.on_signal)
+        for signum in self.ENDING:
+            if signal.getsignal(signum) != signal.SIG_IGN:  # as billiard, which replaces handlers of the application
+                signal.signal(signum, self.on_signal)
         self.json = 'application/json' in self.accept and standard_json()
 
     def become_pool_worker(self):
@@ -121,23 +124,29 @@ class Child:
             except OSError:
                 pass
 
-    # -- soft limits
+    # -- signals for the task
 
-    def on_soft_limit(self, signum, frame):
+    ENDING = signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
+
+    def on_signal(self, signum, frame):
+        """What counts is the frame that came before the signal: without one it is not meant for the task."""
         if os.getpid() != self.pid:
-            return
-        if not self.busy:
+            if signum in self.ENDING:
+                boot.default(signum)
+        elif self.busy:
+            self.asked += self.channel.take_signals()
+            self.raise_asked()
+        else:
             self.early = True
-            return
-        tag = self.channel.take_cancel()
-        if tag is not None:
-            self.soft = tag
-        self.raise_soft()
 
-    def raise_soft(self):
-        if self.soft and self.soft == self.tag:
-            self.soft = 0
-            raise SoftTimeLimitExceeded()
+    def raise_asked(self):
+        while self.asked:
+            tag, signum = self.asked.pop(0)
+            if tag != self.tag or signal.getsignal(signum) != self.on_signal:
+                continue  # it came too late, or the task has a handler of its own
+            if signum == signal.SIGUSR1:
+                raise SoftTimeLimitExceeded()
+            raise SystemExit(signum - 256)  # as billiard has it
 
     # -- the loop
 
@@ -191,7 +200,7 @@ class Child:
             try:
                 if self.early:  # while a large message was read, say
                     self.early = False
-                    self.on_soft_limit(None, None)
+                    self.on_signal(None, None)
                 result, info, seconds, text = tracer(task_id, args, kwargs, request)
             finally:
                 self.busy = False
@@ -366,7 +375,7 @@ class Child:
                 if kind == wire.STORED:
                     break
                 if kind == wire.CANCEL:
-                    self.soft, = wire.TAG.unpack(body)
+                    self.asked.append(wire.SIGNAL.unpack(body))
             if len(body):
                 raise OSError(bytes(body).decode('utf-8', 'replace'))
         except wire.Closed:
@@ -374,7 +383,7 @@ class Child:
         finally:
             self.busy = busy
         if busy:
-            self.raise_soft()
+            self.raise_asked()
 
 
 def standard_json():
