@@ -94,7 +94,8 @@ func (s *Sender) Retry(r *Request, after time.Duration, limit int) (*Plan, error
 		o.Countdown = 0
 	}
 	sig.Options = o
-	plan, err := s.Apply(sig, nil, Options{}, r)
+	a := applier{Sender: s, from: r, plan: &Plan{}, again: true}
+	plan, err := a.run(sig, nil, Options{})
 	if err == nil {
 		r.Sent(plan.Result)
 	}

@@ -23,6 +23,7 @@ type Options struct {
 	ResultPrefix  string         // global_keyprefix of the result store, complete
 	ResultExpires time.Duration  // result_expires; 0: a day
 	Sender        *celery.Sender // nil: NewSender
+	Tasks         *celery.Mux    // handlers whose Expires holds for what is sent to them; nil: the sender's
 	PoolSize      int            // connections to the broker; 0: 4
 }
 
@@ -56,6 +57,11 @@ func New(o Options) (*Client, error) {
 	c := &Client{options: o, sender: o.Sender, documents: celery.Documents{KeyPrefix: o.ResultPrefix}}
 	if c.sender == nil {
 		c.sender = celery.NewSender()
+	}
+	if o.Tasks != nil {
+		sender := *c.sender
+		sender.Tasks = o.Tasks
+		c.sender = &sender
 	}
 	c.broker = o.Broker.Client(redisconn.ClientOptions{Name: "agensium-client", PoolSize: o.PoolSize})
 	c.results = c.broker
