@@ -32,8 +32,8 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 		if bury(v.Cause) {
 			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
 		}
-		if v.Cause == string(celery.LossHardLimit) && o.AcksLate && !o.AcksOnFailureOrTimeout {
-			s.Action = broker.Requeue // as Celery since 5.3: reject(requeue=True) on a timeout
+		if v.Cause == string(celery.LossHardLimit) && requeuesOnTimeout(o) {
+			s.Action = broker.Requeue
 		}
 		return s
 	}
@@ -47,11 +47,18 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 		if f.Outcome.Requeue && o.AcksLate {
 			s.Action = broker.Requeue
 		}
+	case celery.StateFailure: // a handler that was given up: there is no process to be killed and no verdict
+		if f.Outcome.Loss != nil && f.Outcome.Loss.Cause == celery.LossHardLimit && requeuesOnTimeout(o) {
+			s.Action = broker.Requeue
+		}
 	case celery.StateLost:
 		return r.lost(f, o, s)
 	}
 	return s
 }
+
+// requeuesOnTimeout tells whether a task that reached its hard limit runs again: as Celery since 5.3, reject(requeue=True).
+func requeuesOnTimeout(o celery.TaskOptions) bool { return o.AcksLate && !o.AcksOnFailureOrTimeout }
 
 // lost decides for a delivery whose executor died and for which no verdict was recorded.
 func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement) broker.Settlement {

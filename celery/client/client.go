@@ -40,7 +40,23 @@ type Client struct {
 	closed    error // what Close said
 }
 
-// New returns a client. It opens connections when it needs them.
+// Open returns a client by the URLs that Celery has in broker_url and result_backend; an empty one for results is the
+// broker's. It opens connections when it needs them.
+func Open(broker, results string) (*Client, error) {
+	var o Options
+	var err error
+	if o.Broker, err = redisconn.Parse(broker, nil); err != nil {
+		return nil, fmt.Errorf("open client: %w", err)
+	}
+	if results != "" {
+		if o.Results, err = redisconn.Parse(results, nil); err != nil {
+			return nil, fmt.Errorf("open client: results: %w", err)
+		}
+	}
+	return New(o)
+}
+
+// New returns a client, as Open does, with more to say.
 func New(o Options) (*Client, error) {
 	if o.Broker == nil {
 		return nil, fmt.Errorf("new client: no broker")

@@ -156,6 +156,7 @@ func (e *executor) report(ctx context.Context, rec backend.Record, lost *celery.
 		seconds = int(lost.Limit / time.Second)
 	}
 	out, err := e.Recorder.Failed(ctx, rec, celery.NewException("billiard.exceptions.TimeLimitExceeded", seconds), "")
+	out.Loss = lost
 	return out, errors.Join(overrun, err)
 }
 

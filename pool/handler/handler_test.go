@@ -154,7 +154,7 @@ func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
 		hard time.Duration
 		want string
 	}{
-		"hard limit": {t.Context(), time.Millisecond, "FAILURE failed TimeLimitExceeded(0.001)"},
+		"hard limit": {t.Context(), time.Millisecond, "FAILURE hard_limit failed TimeLimitExceeded(0.001)"},
 		"terminated": {stopped, 0, "LOST terminated "},
 	}
 	stop(terminated{errors.New("revoked")})
@@ -211,6 +211,7 @@ func BenchmarkExecute(b *testing.B) {
 		b.Fatal(err)
 	}
 	e, _ := h.Start(b.Context(), 0)
+	defer e.Close(context.Background())
 	plan, err := celery.NewSender().Apply(celery.S("t.add", 1, 2), nil, celery.Options{}, nil)
 	if err != nil {
 		b.Fatal(err)

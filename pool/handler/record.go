@@ -82,7 +82,7 @@ func Traceback(err error, exc celery.Exception) string {
 	var panicd *celery.PanicError
 	if errors.As(err, &panicd) {
 		for line := range strings.Lines(string(panicd.Stack)) {
-			b.WriteString("  " + line)
+			b.WriteString("  " + strings.Replace(line, "\t", "    ", 1))
 		}
 	} else {
 		for e := err; e != nil; e = errors.Unwrap(e) {
