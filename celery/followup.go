@@ -61,6 +61,30 @@ func (s *Sender) ErrbackPlan(errbacks []*Signature, id, root string, from *Reque
 	return plan, err
 }
 
+// ErrbackJob makes the message of a failed task that only its errbacks are called for, by an executor that can run new
+// style ones. of is the task, or the body of a failed chord; id and root are its own.
+func (s *Sender) ErrbackJob(errbacks []*Signature, of *Signature, id, root string) (*Task, error) {
+	carrier := of.clone()
+	carrier.Options = Options{TaskID: id, RootID: first(root, id), ParentID: of.Options.ParentID, GroupID: of.Options.GroupID,
+		Retries: of.Options.Retries, LinkError: errbacks, IgnoreResult: true}
+	m, err := s.message(carrier)
+	if err != nil {
+		return nil, err
+	}
+	return Decode(m.Raw, nil)
+}
+
+// Signature is the call that r came from.
+func (r *Request) Signature() (*Signature, error) {
+	sig := &Signature{Task: r.Name, Options: Options{TaskID: r.ID, ParentID: r.ParentID, GroupID: r.Group, Retries: r.Retries}}
+	var err error
+	if sig.Args, err = pyjson.Elements(nil, r.Args); err != nil {
+		return nil, err
+	}
+	sig.Kwargs, err = pyjson.Members(nil, r.Kwargs)
+	return sig, err
+}
+
 // ErrRetriesExhausted says that a task has used up its retries.
 var ErrRetriesExhausted = errors.New("no retries left")
 

@@ -75,6 +75,9 @@ type Verdict struct {
 	CallBack bool     // run errbacks; Celery does so for failures and not for revokes
 	Cause    string   // why, in a word, for logs and dead letters: expired, revoked, worker_lost …
 	Tail     []string // last lines that the dead child printed
+
+	Errbacks  bool   // nothing but run errbacks, with Traceback: the task ran elsewhere and the rest is recorded
+	Traceback string `json:",omitempty"`
 }
 
 // TaskOptions are the settings of one registered task, after the application's own settings were applied.

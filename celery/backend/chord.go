@@ -193,7 +193,7 @@ func (b *Backend) failChord(ctx context.Context, body *celery.Signature, message
 		return err
 	}
 	if len(errbacks) > 0 && id != "" {
-		if err := b.errbacks(ctx, errbacks, id, id, r, exc, traceback); err != nil {
+		if err := b.errbacks(ctx, errbacks, body, id, id, r, exc, traceback); err != nil {
 			return err
 		}
 	}

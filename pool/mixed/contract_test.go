@@ -24,6 +24,7 @@ var contract = map[string]struct {
 	"echo":                 {"r = s('c.echo', Q, {'a': [1, 2.5, None, True, 10**30, 'h\\u00e9llo \\U0001f600', 1e16]}).apply_async(); r.get(timeout=20); out = [r.id]", true},
 	"NaN":                  {"r = s('c.types', Q, [float('nan'), float('inf')]).apply_async(); r.get(timeout=20); out = [r.id]", true},
 	"failure":              {"r = s('c.fail', Q).apply_async(); r.get(timeout=20, propagate=False); out = [r.id]", false},
+	"reject":               {"r = s('c.rejects', Q).apply_async(); r.get(timeout=20, propagate=False); out = [r.id]", false},
 	"retry":                {"r = s('c.retry', Q, 1).apply_async(); r.get(timeout=20); out = [r.id]", true},
 	"retries used up":      {"r = s('c.retry', Q, 9).apply_async(); r.get(timeout=20, propagate=False); out = [r.id]", false},
 	"no result":            {"r = s('c.noresult', Q, 1).apply_async(); e = s('c.add', Q, 1, 1).apply_async(); e.get(timeout=20); out = [r.id, e.id]", true},
@@ -66,6 +67,9 @@ func (w *world) sameResults(t *testing.T, venv string) {
 		t.Run(name, func(t *testing.T) {
 			if name == "chord in chain" && venv == "celery-5.5" {
 				t.Skip("before 5.6 the last step of a body that is a chain does not know its group")
+			}
+			if name == "reject" && venv == "celery-5.5" {
+				t.Skip("before 5.7 a task that was rejected had no result for ever")
 			}
 			want := w.documents(t, c.call, "py")
 			queues := []string{"go"}

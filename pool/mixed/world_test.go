@@ -213,6 +213,7 @@ func goTasks() *celery.Mux {
 		return "done", nil
 	}, celery.MaxRetries(2))
 	celery.Handle(mux, "c.ignored", func() error { return celery.Ignore() })
+	celery.Handle(mux, "c.rejects", func() error { return celery.Reject(false) })
 	celery.Handle(mux, "c.noresult", func(x int) int { return x }, celery.IgnoreResult())
 	celery.Handle(mux, "c.started", func() string { return "ok" }, celery.TrackStarted())
 	celery.Handle(mux, "c.request", func(ctx context.Context) (requestInfo, error) {
