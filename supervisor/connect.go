@@ -24,7 +24,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 	if err != nil {
 		return &SetupError{Err: err, Hint: hintURLs}
 	}
-	if err := s.checkFitness(ctx, target); err != nil {
+	if err := s.checkFitness(ctx, target, results); err != nil {
 		return err
 	}
 	c := now.Config
@@ -71,6 +71,7 @@ func (s *Supervisor) controlOptions(now *settings, target *redisconn.Target) con
 		Names:       control.NewNames(target.DB, info.Settings.BrokerTransport, text(info.Conf["control_exchange"]), text(info.Conf["event_exchange"])),
 		Connect:     redisClient(target, "control"),
 		Events:      control.EventOptions{Enabled: c.Events.Enabled, Every: c.Events.Heartbeat, Version: info.Celery, Load: s.tally.load},
+		Keepalive:   c.Control.Keepalive,
 		RevokedMost: c.Control.RevokesMax, RevokedAge: c.Control.RevokeExpire,
 	}
 }
@@ -87,7 +88,7 @@ func (s *Supervisor) sayGoodbye() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := s.broker.Close(ctx); err != nil {
-		return fmt.Errorf("close broker: %w", err)
+		return fmt.Errorf("leave the broker: %w", err)
 	}
 	return nil
 }

@@ -88,6 +88,7 @@ func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
 	g := s.gateOf(job.Delivery)
 	o, _ := g.known(job.Task.Name)
 	s.lines.lost(job.Task, loss)
+	broker.AtLost.Pass()
 	return g.rules(job.Task.Name).verdict(job, loss, o)
 }
 
@@ -109,6 +110,7 @@ func (s *source) open(ctx context.Context, d *celery.Delivery, g gate) (pool.Job
 		}
 	}
 	job := pool.Job{Task: task, Delivery: d, Verdict: a.verdict, Repr: s.repr()}
+	broker.AtAdmitted.Pass()
 	s.lines.received(task)
 	s.watch.received(task, d)
 	if a.verdict == nil {
@@ -136,6 +138,7 @@ func (s *source) finish(done *pool.Finished) *broker.Finished {
 	if s.release(done.Job.Delivery) {
 		return nil
 	}
+	broker.AtEnded.Pass()
 	o, _ := g.known(done.Job.Task.Name)
 	settlement := g.rules(done.Job.Task.Name).settlement(*done, o)
 	s.lines.ended(done, settlement)

@@ -150,6 +150,11 @@ func (s *Supervisor) serve() error {
 		defer s.embedded.close()
 	}
 	if err := s.startApplication(ctx); err != nil {
+		if errors.Is(err, context.Canceled) { // only a stop cancels it
+			why, failure := s.stopping.reason()
+			s.log.Info("ended", "reason", why, "found", "the application was still being imported")
+			return failure
+		}
 		return err
 	}
 	defer s.closeApplication()

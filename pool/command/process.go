@@ -169,7 +169,7 @@ func (p *process) read(stdout *os.File, proc *child.Process) (out []byte, tooLon
 	}
 	out, err := io.ReadAll(io.LimitReader(stdout, limit+1))
 	if int64(len(out)) > limit {
-		p.log.Warn("output too large", "limit", limit, "pid", proc.PID(), "next", "kill")
+		p.log.Warn("output too large", "limit", fmt.Sprintf("%dB", limit), "pid", proc.PID(), "next", "kill")
 		proc.Kill()
 		return out[:limit], true
 	}
@@ -188,8 +188,9 @@ func (p *process) logLines(stderr *os.File) []string {
 		if err != nil {
 			return last
 		}
-		p.log.Info(string(line))
-		if last = append(last, string(line)); len(last) > tailLines {
+		text := child.Printable(string(line))
+		p.log.Info(text)
+		if last = append(last, text); len(last) > tailLines {
 			last = last[1:]
 		}
 	}

@@ -35,6 +35,8 @@ type Child struct {
 	maxRSS int64
 	broken bool
 
+	leaving string // what the child said before the task ended it
+
 	mu      sync.Mutex // guards what follows, and writing to conn
 	running uint64     // tag of the task that runs
 }

@@ -36,9 +36,11 @@ func TestLossSaysHowTheChildDied(t *testing.T) {
 	}{
 		"killed":      {`die.delay(9)`, celery.LossSignal, "Worker exited prematurely: signal 9 (SIGKILL) Job: "},
 		"segfault":    {`die.delay(11)`, celery.LossSignal, "Worker exited prematurely: signal 11 (SIGSEGV) Job: "},
-		"sys.exit":    {`leave.delay(3)`, celery.LossExited, "Worker exited prematurely: exitcode 3 Job: "},
-		"sys.exit 0":  {`leave.delay(0)`, celery.LossExited, "Worker exited prematurely: exitcode 0 Job: "},
-		"sys.exit by": {`leave.delay("a message")`, celery.LossExited, "Worker exited prematurely: exitcode 1 Job: "},
+		"sys.exit":    {`leave.delay(3)`, celery.LossExited, "Worker exited prematurely: exitcode 3."},
+		"sys.exit 0":  {`leave.delay(0)`, celery.LossExited, "Worker exited prematurely: exitcode 0."},
+		"sys.exit by": {`leave.delay("a message")`, celery.LossExited, "Worker exited prematurely: exitcode 1."},
+		"interrupted": {`interrupt.delay()`, celery.LossExited, "Worker exited prematurely: KeyboardInterrupt."},
+		"os._exit":    {`vanish.delay(3)`, celery.LossExited, "Worker exited prematurely: exitcode 3 Job: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			executor := child1(t, app)
@@ -306,4 +308,17 @@ func superviseUntilKilled() int {
 	println(app.PID(), executor.(*Child).PID())
 	_, _ = executor.Execute(context.Background(), pool.Job{Task: &celery.Task{ID: "id", Raw: raw}})
 	return 0
+}
+
+func TestATaskMayBeginASession(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	out, err := executor.Execute(context.Background(), jobOf(client.one(t, `begin_session.delay()`)))
+	if err != nil || out.State != celery.StateSuccess || !strings.Contains(string(out.Results[0].Document), `"result": [true, true]`) {
+		t.Errorf("%+v %v", out, err)
+	}
+	job := jobOf(client.one(t, `begin_session.delay()`)) // in a session of its own it is no longer refused by us, but by the kernel
+	if out, err := executor.Execute(context.Background(), job); err != nil || out.State != celery.StateFailure {
+		t.Errorf("%+v %v", out, err)
+	}
 }

@@ -9,7 +9,7 @@ import (
 
 func TestProviders(t *testing.T) {
 	for host, want := range map[string][]string{
-		"eu1-nice-fox-1234.upstash.io":                     {"Upstash", "bills by the command", "broker.metered", "78,952 commands", "$0.16 a month"},
+		"eu1-nice-fox-1234.upstash.io":                     {"Upstash", "bills by the command", "broker.metered", "83,272 commands", "$0.17 a month"},
 		"redis.railway.internal":                           {"Railway", "private network"},
 		"monorail.proxy.rlwy.net":                          {"Railway", "public proxy", "REDIS_URL"},
 		"redis-1.c1.us-east-1-2.ec2.redns.redis-cloud.com": {"Redis Cloud", "only database 0", "broker.max_connections"},
@@ -19,7 +19,7 @@ func TestProviders(t *testing.T) {
 		"shop-abc.serverless.euw1.cache.amazonaws.com":     {"ElastiCache", "cluster mode"},
 		"replica.shop.abc.euw1.cache.amazonaws.com":        {"ElastiCache", "reader endpoint", "primary"},
 		"ec2-34-1-2-3.compute-1.amazonaws.com":             {"Heroku", "ssl_cert_reqs=none"},
-		"localhost":                                        {"plain Redis", "78,952 commands"},
+		"localhost":                                        {"plain Redis", "83,272 commands"},
 		"notupstash.io":                                    {"plain Redis"},
 	} {
 		r := &run{Subject: Subject{Settings: settings(t), Env: nobody}}

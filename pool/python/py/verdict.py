@@ -131,8 +131,16 @@ def refused(child, envelope, why):
 def failed(child, request, exc):
     if request.get('id'):
         ctx = context(child, request)
-        child.app.backend.mark_as_failure(ctx.id, exc, request=ctx, store_result=store_errors(
+        child.app.backend.mark_as_failure(ctx.id, storable(exc), request=ctx, store_result=store_errors(
             child.tasks.get(request.get('task')), request))
+
+
+def storable(exc):
+    """What looks like exc in a result, where it is no Exception: before 5.7 Celery cannot store such."""
+    kind = type(exc)
+    if MODERN or isinstance(exc, Exception):
+        return exc
+    return type(kind.__name__, (Exception,), {'__module__': kind.__module__, '__qualname__': kind.__qualname__})(*exc.args)
 
 
 def backend_of(child, task):
