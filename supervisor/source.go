@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -202,18 +203,7 @@ func undecodable(d *celery.Delivery, err error) *broker.DeadLetter {
 func newSource(s *Supervisor) *source {
 	return &source{
 		queues: s.broker,
-		gate: func() gate {
-			now := s.current.Load()
-			g := gate{known: now.known, rules: now.rules}
-			if s.control != nil {
-				g.revoked = func(t *celery.Task) bool {
-					s.awaitRevoked()
-					_, revoked := s.control.Revoked.Task(t)
-					return revoked
-				}
-			}
-			return g
-		},
+		gate:   s.gates(),
 		limits: s.limits,
 		turn: func(ctx context.Context, t *celery.Task, now time.Time) (time.Time, string) {
 			r := s.rate(t.Name)
@@ -231,5 +221,31 @@ func newSource(s *Supervisor) *source {
 		watch: s,
 		log:   s.log.Named("task"),
 		held:  make(map[*celery.Delivery]*holding),
+	}
+}
+
+// gates returns a function that gives the gate of the settings of now. Its parts are closures: made anew for each task they would
+// be a good part of what a task allocates.
+func (s *Supervisor) gates() func() gate {
+	type made struct {
+		of   *settings
+		gate gate
+	}
+	var last atomic.Pointer[made]
+	return func() gate {
+		now := s.current.Load()
+		if m := last.Load(); m != nil && m.of == now {
+			return m.gate
+		}
+		g := gate{known: now.known, rules: now.rules}
+		if s.control != nil {
+			g.revoked = func(t *celery.Task) bool {
+				s.awaitRevoked()
+				_, revoked := s.control.Revoked.Task(t)
+				return revoked
+			}
+		}
+		last.Store(&made{now, g})
+		return g
 	}
 }
