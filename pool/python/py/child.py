@@ -23,7 +23,7 @@ from kombu.serialization import prepare_accept_content
 from kombu.serialization import registry as serializers
 from kombu.utils import json as kombu_json
 
-from _agensium import application, boot, capture, fast, wire
+from _agensium import application, boot, capture, fast, loop, wire
 
 RUN = struct.Struct('>QBI')          # tag, flags, length of the JSON that follows; then the envelope
 DONE = struct.Struct('>QBBdQHI')     # tag, state, flags, seconds, highest rss, number of results, length of extras
@@ -34,6 +34,14 @@ ANNOUNCES = billiard.VERSION >= (4, 3)  # before, whatever is no Exception just 
 HOOKS = ('on_success', 'on_failure', 'on_retry', 'after_return')
 REDELIVERED = None if fast.NAIVE else False  # what self.request.delivery_info says of a first delivery
 RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
+
+
+class Leave(BaseException):
+    """Ends the loop, and the process with a status."""
+
+    def __init__(self, code):
+        super().__init__(code)
+        self.code = code
 
 
 class Refused(Exception):
@@ -52,7 +60,11 @@ def warm(app):
 
 
 def main(channel_fd, app, options, slot, number):
-    Child(wire.Channel(channel_fd), app, options, slot, number).serve()
+    child = Child(wire.Channel(channel_fd), app, options, slot, number)
+    try:
+        loop.run(child)
+    except Leave as leave:
+        child.exit(leave.code)
 
 
 class Child:
@@ -157,7 +169,7 @@ class Child:
             try:
                 kind, body = read()
             except (wire.Closed, ConnectionResetError):
-                self.exit(0)
+                raise Leave(0) from None
             if kind == wire.RUN:
                 tag, flags, size = unpack(body)
                 if size:
@@ -168,7 +180,7 @@ class Child:
             elif kind == wire.CANCEL:
                 pass  # its task ended before it came
             elif kind == wire.QUIT:
-                self.exit(0)
+                raise Leave(0)
             else:
                 raise ValueError('frame of kind %d' % kind)
 
@@ -210,7 +222,7 @@ class Child:
             return self.done(tag, 'REJECTED', began, extras={'exc': repr(exc), 'requeue': bool(exc.requeue)})
         except BaseException as exc:
             if not ANNOUNCES and not isinstance(exc, Exception):
-                self.exit(0)
+                raise Leave(0) from None
             return self.broken(tag, began, request, exc)
         if info is None and not isinstance(result, trace.ExceptionInfo):
             self.done(tag, states.SUCCESS, began, seconds, {'repr': text} if flags & REPR and text else None)
@@ -361,7 +373,7 @@ class Child:
             status = human_status(code)
         if ANNOUNCES and os.getpid() == self.pid:
             self.channel.send(wire.LEAVE, ('Worker exited prematurely: %s.' % status).encode())
-        self.exit(code)
+        raise Leave(code) from None
 
     # -- results that are stored before the end
 
