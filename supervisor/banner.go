@@ -40,6 +40,9 @@ func (s *Supervisor) banner(out io.Writer) {
 	}
 	line("broker", "%s  (%s)", messages, now.Origins["broker.url"])
 	line("results", "%s  (%s)", results, now.Origins["results.url"])
+	if c.Broker.Metered {
+		line("metered", "%s", meteredWords(c))
+	}
 	line("queues", "%s", strings.Join(c.Consumed(), ", "))
 	line("concurrency", "%s  (%s)", slotsWords(now.Effective), now.Origins["pool.concurrency"])
 	if words := memoryWords(now); words != "" {
@@ -52,6 +55,14 @@ func (s *Supervisor) banner(out io.Writer) {
 	}
 	w.Flush()
 	fmt.Fprintln(out)
+}
+
+// meteredWords says what will be billed where commands are.
+func meteredWords(c *config.Config) string {
+	idle, parts := c.IdleMonth()
+	tasks := 1000 * config.CommandsPerTask
+	return fmt.Sprintf("an idle month %s commands, %s; 1,000 tasks %s, %s; at %s  (idle: %s)",
+		config.Thousands(idle), config.Bill(idle), config.Thousands(tasks), config.Bill(tasks), config.BillRate, parts)
 }
 
 // slotsWords says how many slots there will be.

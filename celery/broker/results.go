@@ -148,6 +148,7 @@ func (s *storer) store(life context.Context, all []*work) ([]*work, error) {
 			continue
 		}
 		w.stored = true
+		AtStored.Pass()
 		if !s.b.inbox.hand(w) {
 			w.answer(nil, ErrClosed)
 		}

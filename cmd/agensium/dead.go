@@ -26,7 +26,7 @@ type deadCommands struct {
 // deadFilter chooses dead letters.
 type deadFilter struct {
 	Task  string `placeholder:"NAME" help:"Of this task."`
-	Cause string `placeholder:"CAUSE" help:"With this cause: max_deliveries, undecodable, content_type_refused, unknown_task, lost_after_early_ack …"`
+	Cause string `placeholder:"CAUSE" help:"With this cause: signal, oom, exited, hard_limit, max_deliveries, undecodable, content_type_refused, unknown_task, lost_after_early_ack."`
 	Queue string `short:"Q" placeholder:"QUEUE" help:"From this queue."`
 	Older string `placeholder:"AGE" help:"Older than this: 90s, 15m, 12h, 7d."`
 	Newer string `placeholder:"AGE" help:"Younger than this."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,10 +119,14 @@ func report(w io.Writer, err error) int {
 	return h.status
 }
 
+// release is what `make build` says this is; empty in a binary that was built another way.
+var release string
+
+// version is the release, else what Go wrote into the binary: that of the module where it was installed as one.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "agensium (devel)"
+	v := release
+	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
+		v = info.Main.Version
 	}
-	return "agensium " + info.Main.Version
+	return "agensium " + cmp.Or(v, "(devel)")
 }
