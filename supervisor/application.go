@@ -42,14 +42,32 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 	if err != nil {
 		return s.startError(err)
 	}
-	s.generation.Store(newGeneration(app, set))
 	info := app.Info()
+	if err := somethingToRun(s.o.Loaded.Config, info); err != nil {
+		return errors.Join(err, app.Close(ctx))
+	}
+	s.generation.Store(newGeneration(app, set))
 	for _, w := range info.Warnings {
 		s.log.Warn("application", "warning", w)
 	}
 	s.adopt(s.o.Loaded, info)
 	s.log.Debug("application imported", "took", fmt.Sprintf("%.3fs", info.Seconds), "interpreter", o.Interpreter, "reason", why)
 	return nil
+}
+
+// somethingToRun refuses to start where no application was named and none was found: Celery's default one has no tasks but its own,
+// unless a celeryconfig.py brings some.
+func somethingToRun(c *config.Config, info python.Info) error {
+	if c.Python.App != "" {
+		return nil
+	}
+	for name := range info.Tasks {
+		if !strings.HasPrefix(name, "celery.") {
+			return nil
+		}
+	}
+	return &SetupError{Err: errors.New("there is nothing to run: no application is named, and Celery's default one has no tasks"),
+		Hint: "name the application, as with celery: agensium worker -A module:app; or set python.app or CELERY_APP"}
 }
 
 // startError tells what an import error says, and whether a restart may cure it.
@@ -65,7 +83,7 @@ func (s *Supervisor) startError(err error) error {
 	if len(notes) > 0 {
 		s.log.Error("application does not start", "found", strings.Join(notes, "\n"))
 	}
-	if bad.Module != "" || bad.Type == "AttributeError" || bad.Type == "SyntaxError" {
+	if bad.OfTheCode() {
 		return &SetupError{Err: bad, Hint: hint}
 	}
 	if hint != "" {

@@ -24,7 +24,7 @@ func (s *Supervisor) connect(ctx context.Context) error {
 	if err != nil {
 		return &SetupError{Err: err, Hint: hintURLs}
 	}
-	if err := s.checkFitness(ctx, target); err != nil {
+	if err := s.checkFitness(ctx, target, results); err != nil {
 		return err
 	}
 	c := now.Config
@@ -88,7 +88,7 @@ func (s *Supervisor) sayGoodbye() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := s.broker.Close(ctx); err != nil {
-		return fmt.Errorf("close broker: %w", err)
+		return fmt.Errorf("leave the broker: %w", err)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (a *applier) tell(changes []config.Change, variables []string, running, wan
 		if c.Effect == config.Restart && !pending[c.Key] {
 			next = "nothing, it is what runs"
 		}
-		a.log.Info("setting changed", "key", c.Key, "old", orNone(c.Old), "new", orNone(c.New), "effect", c.Effect,
+		a.log.Info("setting changed", "key", c.Key, "old", or(c.Old, "none"), "new", or(c.New, "none"), "effect", c.Effect,
 			"origin", wanted.Origins[c.Key], "next", next)
 	}
 	if len(variables) > 0 {

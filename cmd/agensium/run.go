@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/agensium/agensium/pool/child"
 )
 
 // Exit statuses: a restart may cure 1, only a person can cure 2.
@@ -104,6 +106,7 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	w = child.PrintableWriter(w) // what an application says of itself may hold anything
 	fmt.Fprintln(w, "agensium:", err)
 	var h *hinted
 	if !errors.As(err, &h) {

@@ -69,7 +69,7 @@ type Results struct {
 
 // Python says how the application is started. Without App no Python is started.
 type Python struct {
-	App          string            `toml:"app"`
+	App          string            `toml:"app" env:"CELERY_APP"`
 	Interpreter  string            `toml:"interpreter"`           // empty: see Interpreter
 	Directory    string            `toml:"directory" default:"."` // of the application, first on its sys.path
 	Include      []string          `toml:"include"`               // further modules to import

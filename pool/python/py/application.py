@@ -7,6 +7,8 @@ import sys
 import threading
 from enum import Enum
 
+from _agensium import loop
+
 
 class Stage:
     """What is being done, for the report if it fails."""
@@ -50,6 +52,7 @@ def find(options):
     if options.get('config'):
         os.environ['CELERY_CONFIG_MODULE'] = options['config']
     import celery
+    loop.stand_in()
     name = options.get('app')
     if not name:
         return celery.current_app._get_current_object()
@@ -124,14 +127,16 @@ def print_by_line():
         def write(self, data):
             if not isinstance(data, str):
                 data = str(data)
-            *lines, self.rest = (self.rest + data).split('\n')
-            for line in lines:
-                super().write(line)
+            if data[:1] == '\n':
+                self.flush()
+            self.rest += data
+            if data[-1:] == '\n' or len(self.rest) > 1 << 14:  # lines that are written at once stay together
+                self.flush()
             return len(data)
 
         def flush(self):
-            if self.rest:
-                rest, self.rest = self.rest, ''
+            rest, self.rest = self.rest.strip('\n'), ''
+            if rest:
                 super().write(rest)
 
         def fileno(self):
