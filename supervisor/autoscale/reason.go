@@ -82,10 +82,12 @@ func (w words) load() string {
 			parts = append(parts, number(t.reserve)+" in reserve")
 		}
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) == 0 && w.kept > 0:
+		return fmt.Sprintf("nothing waits, %d kept for their queues", w.kept)
+	case len(parts) == 0:
 		return "nothing waits"
-	}
-	if w.kept > 0 {
+	case w.kept > 0:
 		parts = append(parts, fmt.Sprintf("%d kept for their queues", w.kept))
 	}
 	return strings.Join(parts, " + ")
