@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +51,9 @@ type Running struct {
 	Slot    int
 	PID     int
 	Started time.Time
-	cancel  context.CancelCauseFunc
+
+	cancel   context.CancelCauseFunc
+	executor Executor
 }
 
 // turn is the time in which an executor may take jobs. Ending it never disturbs a job in progress.
@@ -234,6 +237,8 @@ func (s *slot) ending(err error) Reason {
 	return s.leaving
 }
 
+func mebibytes(n int64) string { return fmt.Sprintf("%dMiB", n>>20) }
+
 func (s *slot) execute(job Job) (celery.Outcome, error) {
 	work := s.pool.work
 	if job.Verdict != nil {
@@ -241,12 +246,12 @@ func (s *slot) execute(job Job) (celery.Outcome, error) {
 	}
 	ctx, cancel := context.WithCancelCause(work)
 	defer cancel(nil)
-	s.running.Store(&Running{Job: job, Slot: s.id, PID: int(s.pid.Load()), Started: time.Now(), cancel: cancel})
+	s.running.Store(&Running{Job: job, Slot: s.id, PID: int(s.pid.Load()), Started: time.Now(), cancel: cancel, executor: s.executor})
 	s.to(Busy)
 	outcome, err := s.executor.Execute(ctx, job)
 	s.running.Store(nil)
 	if limit := s.pool.limits.Load().MaxMemory; limit > 0 && outcome.MaxRSS > limit {
-		s.log.Info("executor leaving", "pid", s.pid.Load(), "reason", ReasonMaxMemory, "rss", outcome.MaxRSS, "limit", limit, "next", "replace")
+		s.log.Info("executor leaving", "pid", s.pid.Load(), "reason", ReasonMaxMemory, "rss", mebibytes(outcome.MaxRSS), "limit", mebibytes(limit), "next", "replace")
 		s.full = true
 	}
 	return outcome, err

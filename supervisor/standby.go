@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"time"
@@ -70,7 +71,7 @@ func (c *scaler) share(most int) {
 func (c *scaler) relieve(p autoscale.Pressure) {
 	if p >= autoscale.ShedIdle {
 		if id, ok := c.largestIdle(); ok && c.pool.Shed(id) {
-			c.log.Warn("memory is short", "slot", id, "memory", c.private[id], "next", "its child leaves")
+			c.log.Warn("memory is short", "slot", id, "memory", fmt.Sprintf("%dMiB", c.private[id]>>20), "next", "its child leaves")
 		}
 	}
 	if pause := p >= autoscale.NoClaims; pause != c.paused {

@@ -35,6 +35,7 @@ type Status struct {
 	Tasks       TaskCounts    `json:"tasks"`
 	Reload      ReloadStatus  `json:"reload"`
 	Settings    string        `json:"settings,omitempty"` // the file that they are from
+	Directory   string        `json:"directory"`          // that it works in
 	Nodes       []NodeStatus  `json:"nodes"`              // on this Redis, this one included
 	Problems    []string      `json:"problems,omitempty"` // why something is not known
 }
@@ -144,7 +145,10 @@ func (s *Supervisor) Status(ctx context.Context) any {
 	m := s.life.now()
 	out := &Status{
 		Node: s.node, Version: s.o.Version, PID: os.Getpid(), Started: s.begun, Uptime: seconds(time.Since(s.begun)),
-		Phase: m.phase, Detail: m.detail, Queues: []QueueStatus{}, Nodes: []NodeStatus{}, Reload: s.reloads.status(), Settings: s.o.Loaded.Path,
+		Phase: m.phase, Detail: m.detail, Queues: []QueueStatus{}, Nodes: []NodeStatus{}, Reload: s.reloads.status(), Directory: absolute("."),
+	}
+	if s.o.Loaded.Path != "" {
+		out.Settings = absolute(s.o.Loaded.Path)
 	}
 	out.Live.OK, out.Live.Reason = s.Live()
 	out.Ready.OK, out.Ready.Reason = s.Ready()

@@ -144,6 +144,7 @@ func (e *engine) newClaim(t *ticket, k *queueKey, raw []byte, now time.Time) *cl
 // that are as old as its lease: then it has to be seen first whether the claim is still ours.
 func (e *engine) adopt(c *claim) {
 	k := c.key
+	AtClaimed.Pass()
 	if e.b.lease.lapsed(time.Now()) {
 		e.unserved = append(e.unserved, c)
 		return

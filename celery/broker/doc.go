@@ -17,6 +17,8 @@
 //	server.go   whether it is still the same Redis that answers
 //	wait.go     BLMOVE, one connection for each queue key that is empty
 //	results.go  results that must be stored before the claim is touched
+//	place.go    instants at which tests kill the process
+//	repeat.go   the shape of the loops that follow
 //	lease.go    the key that says that we live
 //	recover.go  what the dead held goes back to the queues
 //	inherit.go  what the dead held and no stock worker may run again goes to slots of ours

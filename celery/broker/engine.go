@@ -41,7 +41,8 @@ type engine struct {
 	unserved    []*claim             // inherited when the slot had gone, or come when the lease had ended
 	bequeathed  bool                 // we leave claims for others to inherit
 
-	up       bool // the last round was answered: claims are allowed
+	up       bool       // the connection answers: claims are allowed
+	probe    *redis.Cmd // of the round under way: asks whether it does
 	draining bool
 	paused   bool
 	closing  bool
@@ -160,7 +161,7 @@ func (e *engine) compose() {
 	want = e.withSpare(want)
 	if !e.up {
 		if e.batch.empty() && (want > 0 || e.closing) {
-			e.batch.do(purposeLease, "PING")
+			e.probe = e.batch.do(purposeLease, "PING")
 		}
 		return
 	}
@@ -183,6 +184,10 @@ func (e *engine) conclude(err error) (refusal error) {
 		if err != nil && refusal == nil {
 			refusal = err
 		}
+	}
+	if e.probe != nil {
+		note(refused(e.probe.Err()))
+		e.probe = nil
 	}
 	for i, d := range e.checks {
 		note(e.looked(d, e.looks[i], now))
@@ -222,13 +227,14 @@ func (e *engine) conclude(err error) (refusal error) {
 	return refusal
 }
 
-// trouble waits before the next round. Until one is answered nothing is claimed.
+// trouble waits before the next round. Until the connection answers nothing is claimed; what Redis refuses is tried again, so that the state ends when it
+// is taken and not before.
 func (e *engine) trouble(life context.Context, err error) {
 	e.doubtLines(err)
 	e.tally.connected.Store(answered(err))
 	d := e.backoff.next()
 	if c, changed := e.tally.queues.set(err); changed {
-		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.String())
+		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.Round(time.Millisecond).String())
 	}
 	e.report()
 	e.b.pause(life, d)

@@ -166,7 +166,7 @@ func (e *Events) publish(ctx context.Context, p redis.Pipeliner, events []event)
 			}
 			key, body = "task.multi", joinEvents(events[:n])
 		}
-		message, err := seal(body, map[string]string{"hostname": e.encoder.node}, e.names.EventExchange, key)
+		message, err := seal(jsonContent(body), map[string]string{"hostname": e.encoder.node}, e.names.EventExchange, key)
 		if err != nil {
 			return err
 		}

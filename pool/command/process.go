@@ -32,7 +32,8 @@ type process struct {
 	spec    *Spec
 	argv    []string
 	request *celery.Request
-	victim  int // Options.OOMScoreAdj
+	victim  int                   // Options.OOMScoreAdj
+	signals <-chan syscall.Signal // that somebody asks to be sent
 	log     hclog.Logger
 }
 
@@ -81,13 +82,16 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	group.Go(func() { p.write(pipes.stdin.ours) })
 	group.Go(func() { e.stdout, e.tooLong = p.read(pipes.stdout.ours, proc) })
 	group.Go(func() { e.stderr = p.logLines(pipes.stderr.ours) })
-	isSoft, loss := p.wait(ctx, proc, soft, hard)
+	isSoft, asked, loss := p.wait(ctx, proc, soft, hard)
 	_ = child.KillGroup(proc.PID()) // what it left behind in its group belongs to the task
 	pipes.deadline(time.Now().Add(drainTime))
 	group.Wait()
 	e.soft, e.exit, e.loss = isSoft, proc.Exit(), loss
-	asked := isSoft && e.exit.Signal == syscall.SIGTERM || e.tooLong
-	if loss == nil && e.exit.Signal != 0 && !asked {
+	expected := isSoft && e.exit.Signal == syscall.SIGTERM || e.tooLong
+	if loss == nil && asked && !e.exit.Clean() {
+		e.loss = &celery.Loss{Cause: celery.LossTerminated}
+	}
+	if e.loss == nil && e.exit.Signal != 0 && !expected {
 		e.loss = &celery.Loss{Cause: celery.LossSignal}
 		if now, ok := child.OOMKills(); ok && now > kills && e.exit.Signal == syscall.SIGKILL {
 			e.loss.Cause = celery.LossOOM
@@ -100,13 +104,14 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	return e, nil
 }
 
-// wait waits for the process and keeps its limits. TERM at the soft one is the program's chance to clean up.
-func (p *process) wait(ctx context.Context, proc *child.Process, soft, hard time.Duration) (isSoft bool, loss *celery.Loss) {
+// wait waits for the process and keeps its limits. TERM at the soft one is the program's chance to clean up. asked tells
+// whether it was sent another signal.
+func (p *process) wait(ctx context.Context, proc *child.Process, soft, hard time.Duration) (isSoft, asked bool, loss *celery.Loss) {
 	softly, hardly := after(soft), after(hard)
 	for {
 		select {
 		case <-proc.Done():
-			return isSoft, nil
+			return isSoft, asked, nil
 		case <-softly:
 			p.log.Warn("soft time limit", "pid", proc.PID(), "limit", soft, "next", "TERM")
 			isSoft, softly = true, nil
@@ -114,10 +119,13 @@ func (p *process) wait(ctx context.Context, proc *child.Process, soft, hard time
 		case <-hardly:
 			p.log.Warn("hard time limit", "pid", proc.PID(), "limit", hard, "next", "kill")
 			proc.Kill()
-			return isSoft, &celery.Loss{Cause: celery.LossHardLimit, Limit: hard}
+			return isSoft, asked, &celery.Loss{Cause: celery.LossHardLimit, Limit: hard}
+		case signal := <-p.signals:
+			asked = true
+			_ = syscall.Kill(-proc.PID(), signal)
 		case <-ctx.Done():
 			proc.Kill()
-			return isSoft, &celery.Loss{Cause: handler.LossOf(ctx)}
+			return isSoft, asked, &celery.Loss{Cause: handler.LossOf(ctx)}
 		}
 	}
 }
@@ -171,7 +179,7 @@ func (p *process) read(stdout *os.File, proc *child.Process) (out []byte, tooLon
 	}
 	out, err := io.ReadAll(io.LimitReader(stdout, limit+1))
 	if int64(len(out)) > limit {
-		p.log.Warn("output too large", "limit", limit, "pid", proc.PID(), "next", "kill")
+		p.log.Warn("output too large", "limit", fmt.Sprintf("%dB", limit), "pid", proc.PID(), "next", "kill")
 		proc.Kill()
 		return out[:limit], true
 	}
@@ -190,8 +198,9 @@ func (p *process) logLines(stderr *os.File) []string {
 		if err != nil {
 			return last
 		}
-		p.log.Info(string(line))
-		if last = append(last, string(line)); len(last) > tailLines {
+		text := child.Printable(string(line))
+		p.log.Info(text)
+		if last = append(last, text); len(last) > tailLines {
 			last = last[1:]
 		}
 	}

@@ -41,10 +41,10 @@ type Application struct {
 var _ pool.Factory = (*Application)(nil)
 
 // Start imports the application in a zygote and returns when it is ready to make children. The error is a
-// *[StartError] if the application is at fault.
+// *[StartError] if the application is at fault. If the zygote dies its children are waited for where this process is a subreaper
+// ([child.BecomeSubreaper]); where it is none they are watched, and how they ended is not known.
 func Start(ctx context.Context, o Options) (*Application, error) {
 	o = o.withDefaults()
-	_ = child.BecomeSubreaper() // where there is none, children of a dead zygote are watched, not waited for
 	z, err := startZygote(ctx, o)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,13 +36,18 @@ type Child struct {
 	maxRSS int64
 	broken bool
 
+	leaving string // what the child said before the task ended it
+
 	mu      sync.Mutex // guards what follows, and writing to conn
 	running uint64     // tag of the task that runs
+	task    *celery.Task
+	asked   syscall.Signal // that was sent to the task because somebody asked for it; 0: none
 }
 
 var (
 	_ pool.Executor = (*Child)(nil)
 	_ pool.Process  = (*Child)(nil)
+	_ pool.Signaler = (*Child)(nil)
 )
 
 // PID is the process id of the child.

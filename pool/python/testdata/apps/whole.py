@@ -190,6 +190,24 @@ def soft_uncaught(seconds=30):
 
 
 @app.task
+def hears(path, keep_on=False):
+    """Says that it runs, then with what it was ended."""
+    def say(text):
+        with open(path, 'a') as f:
+            f.write(text + ' ')
+    try:
+        say('runs')
+        time.sleep(1 if path.endswith('short') else 30)
+    except BaseException as exc:
+        say(type(exc).__name__)
+        if not keep_on:
+            raise
+        time.sleep(30)
+    finally:
+        say('finally')
+
+
+@app.task
 def signals_heard():
     return heard
 
@@ -197,6 +215,22 @@ def signals_heard():
 @app.task
 def leave(code):
     raise SystemExit(code)
+
+
+@app.task
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@app.task
+def vanish(code):
+    os._exit(code)
+
+
+@app.task
+def begin_session():
+    os.setsid()
+    return [os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid()]
 
 
 @app.task
