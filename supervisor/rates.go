@@ -42,9 +42,9 @@ func (s *Supervisor) rate(name string) *rate {
 		return nil
 	}
 	c := now.Config.Tasks
-	limit := config.RateLimit{Limit: o.RateLimit}
-	if limit.Limit == "" {
-		limit = c.RateLimit
+	limit := c.RateLimit
+	if o.RateLimit != "" && o.RateLimit != now.importedRate() {
+		limit = config.RateLimit{Limit: o.RateLimit}
 	}
 	for _, command := range now.Config.Commands {
 		if command.Task == name && command.RateLimit != nil {
@@ -65,6 +65,18 @@ func (s *Supervisor) rate(name string) *rate {
 		s.log.Warn("rate limit is not understood", "task", name, "limit", limit.Limit, "error", err, "next", "run without a limit")
 	}
 	return r
+}
+
+// importedRate is what Celery gave each task that says nothing itself: the setting of the import, which may have changed since, and
+// which does not tell whether it is meant for all nodes together.
+func (n *settings) importedRate() string {
+	switch v := n.info.Conf["task_default_rate_limit"].(type) {
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return ""
 }
 
 // turns says when tasks under a rate limit may begin: each that is met gets the next turn, a bucket that holds one token as

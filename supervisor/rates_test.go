@@ -11,6 +11,8 @@ import (
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/celerytest"
 	"github.com/agensium/agensium/celery/redisconn"
+	"github.com/agensium/agensium/pool/python"
+	"github.com/agensium/agensium/supervisor/config"
 )
 
 func mustRate(t *testing.T, text string, global bool) *rate {
@@ -54,6 +56,40 @@ func TestTurnsAreSpacedByTheRate(t *testing.T) {
 	ts.forget("shop.mail")
 	if got := ts.take(t.Context(), task, r, later); !got.Equal(later) {
 		t.Error("the old limit is remembered")
+	}
+}
+
+// A task that says nothing has from the import what stood in the settings then. Those of now count, with what they say of other nodes.
+func TestTheRateLimitOfNowCounts(t *testing.T) {
+	for name, c := range map[string]struct {
+		imported any
+		task     string // of the import
+		now      config.RateLimit
+		want     string
+		global   bool
+	}{
+		"imposed":                  {"10/m", "10/m", config.RateLimit{Limit: "10/m"}, "10/m", false},
+		"for all nodes together":   {"10/m", "10/m", config.RateLimit{Limit: "10/m", Global: true}, "10/m", true},
+		"changed since":            {"10/m", "10/m", config.RateLimit{Limit: "20/m"}, "20/m", false},
+		"taken away":               {"10/m", "10/m", config.RateLimit{}, "", false},
+		"a number":                 {0.5, "0.5", config.RateLimit{Limit: "3/s"}, "3/s", false},
+		"the task's own":           {"10/m", "7/m", config.RateLimit{Limit: "20/m", Global: true}, "7/m", false},
+		"the task's, none for all": {nil, "7/m", config.RateLimit{}, "7/m", false},
+		"none at the import":       {nil, "", config.RateLimit{Limit: "20/m"}, "20/m", false},
+	} {
+		s := &Supervisor{log: hclog.NewNullLogger()}
+		s.current.Store(&settings{
+			Effective: &config.Effective{Config: &config.Config{Tasks: config.Tasks{RateLimit: c.now}}},
+			info:      python.Info{Conf: map[string]any{"task_default_rate_limit": c.imported}},
+			tasks:     map[string]celery.TaskOptions{"t": {RateLimit: c.task}},
+		})
+		r := s.rate("t")
+		if r == nil {
+			r = &rate{}
+		}
+		if r.text != c.want || r.global != c.global {
+			t.Errorf("%s: %q, of all nodes: %t", name, r.text, r.global)
+		}
 	}
 }
 

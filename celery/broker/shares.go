@@ -2,6 +2,7 @@ package broker
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/agensium/agensium/celery"
@@ -67,6 +68,7 @@ func (s *shares) add(queue string, n int) {
 // keep says which minima hold. No queue may be shut out: if some would have neither a minimum nor a slot that is open to it, one slot
 // is open to all.
 func keep(most int, queues []string, of map[string]Share) map[string]int {
+	queues = slices.Sorted(slices.Values(queues)) // not in turn: the same hold all the time
 	kept, left, without := map[string]int{}, most, false
 	for _, q := range queues {
 		kept[q] = min(max(0, of[q].Min), left)

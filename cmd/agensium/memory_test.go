@@ -89,6 +89,30 @@ func TestChildrenStayUnderAConfiguredMemoryLimit(t *testing.T) {
 	t.Logf("took %d MB at the most", most/1e6)
 }
 
+// When memory is short the largest idle child leaves, and then nothing is taken until there is more.
+func TestShortMemoryIsRelievedStepByStep(t *testing.T) {
+	const settings = "[pool]\nconcurrency = 3\n[scaling]\nmin = 3\nmemory_limit = '%s'\n"
+	g := newGate(t, fmt.Sprintf(settings, "2GB"))
+	g.printed(g.worker, "target 3: fixed at 3")
+	celerytest.Eventually(t, "three children", func() bool { return len(child.Descendants(g.worker.PID())) == 4 })
+	g.settings(fmt.Sprintf(settings, "32MiB"))
+	g.printed(g.worker, "its child leaves")
+	g.printed(g.worker, "take no message until there is more")
+	g.printed(g.worker, "held by memory")
+	celerytest.Eventually(t, "one child", func() bool { return len(child.Descendants(g.worker.PID())) == 2 })
+	g.send("celery", "a")
+	g.settings(fmt.Sprintf(settings, "2GB"))
+	g.printed(g.worker, "key=scaling.memory_limit old=\"\\\"32MiB\\\"\"")
+	if began := g.notes("began"); len(began) > 0 && !strings.Contains(g.worker.Output(), "take messages again") {
+		t.Errorf("%q began while memory was short", began)
+	}
+	g.printed(g.worker, "take messages again")
+	g.noted("began", 1)
+	g.finish("a")
+	celerytest.Eventually(t, "the task's end", func() bool { return g.state("a") == "SUCCESS" })
+	cleanEnd(t, g.worker)
+}
+
 // The same in a control group of the kernel's, with nothing said in the configuration.
 func TestChildrenStayUnderTheLimitOfACgroup(t *testing.T) {
 	group := newCgroup(t, ceiling)

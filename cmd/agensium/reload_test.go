@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,6 +122,62 @@ func TestABadFileChangesNothing(t *testing.T) {
 	g.finish("a")
 	g.settings("[pool]\nconcurrency = 2\n")
 	g.printed(g.worker, "key=pool.concurrency old=1 new=2")
+	cleanEnd(t, g.worker)
+}
+
+// Every file that is bad in a way of its own is refused by a node with a task running, and changes nothing; then come many good ones.
+func TestBadFilesOfEveryKind(t *testing.T) {
+	const good = "[pool]\nconcurrency = 1\n"
+	g := newGate(t, good)
+	g.printed(g.worker, " ready.")
+	g.send("celery", "a")
+	g.noted("began", 1)
+	bad, err := filepath.Glob("../../supervisor/config/testdata/bad/*.toml")
+	if err != nil || len(bad) == 0 {
+		t.Fatal(err, bad)
+	}
+	refused := func(n int) {
+		t.Helper()
+		celerytest.Eventually(t, "a refusal", func() bool { return lines(g.worker, "reload refused") > n })
+	}
+	for _, path := range bad {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := lines(g.worker, "reload refused")
+		g.write("agensium.toml.new", string(text))
+		if err := os.Rename(filepath.Join(g.dir, "agensium.toml.new"), filepath.Join(g.dir, "agensium.toml")); err != nil {
+			t.Fatal(err)
+		}
+		refused(n)
+		g.settings(good)
+		g.worker.Signal(syscall.SIGHUP)
+	}
+	for name, make := range map[string]func(path string) error{
+		"a directory":       func(path string) error { return os.Mkdir(path, 0o700) },
+		"a link to nowhere": func(path string) error { return os.Symlink("nowhere", path) },
+		"nothing":           func(string) error { return nil },
+	} {
+		n := lines(g.worker, "reload refused")
+		path := filepath.Join(g.dir, "agensium.toml")
+		if err := errors.Join(os.Remove(path), make(path)); err != nil {
+			t.Fatal(name, err)
+		}
+		g.worker.Signal(syscall.SIGHUP)
+		refused(n)
+		_ = os.Remove(path)
+		g.settings(good)
+	}
+	if lines(g.worker, "setting changed") > 0 {
+		t.Error("a bad file changed something")
+	}
+	for i := range 50 { // in place, as fast as it goes
+		g.write("agensium.toml", fmt.Sprintf("[admin]\nlisten = \"\"\n[pool]\nconcurrency = %d\n", 2+i))
+	}
+	g.printed(g.worker, "new=51 effect=live")
+	g.finish("a")
+	celerytest.Eventually(t, "the end of the task that ran all the time", func() bool { return g.state("a") == "SUCCESS" })
 	cleanEnd(t, g.worker)
 }
 

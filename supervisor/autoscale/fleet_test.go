@@ -50,3 +50,32 @@ func TestSharesSumUp(t *testing.T) {
 		}
 	})
 }
+
+// Nodes that see different queues, and that grow from whatever they have: together they stay within the most that one of them saw, one
+// slot for each, and what they had.
+func TestNodesWithDifferentViewsDoNotOvershoot(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var peers []Peer
+		for i := range rapid.IntRange(2, 5).Draw(t, "nodes") {
+			peers = append(peers, Peer{ID: fmt.Sprint(i), Capacity: rapid.IntRange(1, 60).Draw(t, "capacity")})
+		}
+		for range rapid.IntRange(1, 8).Draw(t, "rounds") {
+			most, had := 0, 0
+			for _, p := range peers {
+				had += p.Size
+			}
+			for i := range peers { // one after the other, each knows what the others have decided
+				fleet := rapid.IntRange(0, 100).Draw(t, "fleet")
+				most = max(most, fleet)
+				peers[i].Size = max(min(Share(fleet, peers[i].ID, peers), peers[i].Capacity), rapid.IntRange(0, peers[i].Size).Draw(t, "busy"))
+			}
+			sum := 0
+			for _, p := range peers {
+				sum += p.Size
+			}
+			if sum > max(most, had)+len(peers) {
+				t.Fatalf("%d slots of %d: %v", sum, most, peers)
+			}
+		}
+	})
+}

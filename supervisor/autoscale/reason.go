@@ -48,7 +48,7 @@ func (w words) cause() string {
 	case w.floor > w.highest:
 		return fmt.Sprintf("the minimum, %s", w.load())
 	case w.steady > w.highest:
-		return fmt.Sprintf("arrivals fill %s slots, now %d: %s", number(w.terms.load), w.wish, w.load())
+		return fmt.Sprintf("arrivals fill %s slots, now %d: %s", number(w.terms.filled()), w.wish, w.load())
 	case w.highest > w.wish:
 		return fmt.Sprintf("the highest wish of the last %s, now %d: %s", span(w.policy.window(w.sample.StartTime)), w.wish, w.load())
 	case w.sample.Slots.Owed > 0 && w.fleet+w.kept < w.wish:
@@ -82,10 +82,12 @@ func (w words) load() string {
 			parts = append(parts, number(t.reserve)+" in reserve")
 		}
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) == 0 && w.kept > 0:
+		return fmt.Sprintf("nothing waits, %d kept for their queues", w.kept)
+	case len(parts) == 0:
 		return "nothing waits"
-	}
-	if w.kept > 0 {
+	case w.kept > 0:
 		parts = append(parts, fmt.Sprintf("%d kept for their queues", w.kept))
 	}
 	return strings.Join(parts, " + ")

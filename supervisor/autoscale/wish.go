@@ -12,7 +12,9 @@ type terms struct {
 	service time.Duration // mean over what waits
 	left    time.Duration // least time left of the SLO
 	clear   float64       // slots to start what waits in time
-	load    float64       // slots that arrivals fill
+	load    float64       // slots that arrivals fill within the time for a start
+	stand   float64       // slots that arrivals fill in the long run
+	strict  bool          // nothing is to wait
 	keep    float64       // slots to keep up with arrivals
 	reserve float64       // slots for what may come while another slot starts
 	held    float64       // busy slots that will not be free in time
@@ -32,7 +34,7 @@ func usable(slo time.Duration) time.Duration { return time.Duration(margin * flo
 // wishFor reckons how many slots the load needs in the whole fleet. It never falls when more waits, when it has waited longer,
 // when more arrives or when tasks take longer.
 func wishFor(policy Policy, sample Sample) terms {
-	var t terms
+	t := terms{strict: policy.SLO <= 0}
 	var work time.Duration
 	for _, q := range sample.Queues {
 		f, left := need(policy.SLO, q, sample.StartTime)
@@ -40,6 +42,7 @@ func wishFor(policy Policy, sample Sample) terms {
 		rate := max(0, q.Arrivals)
 		load := rate * min(q.Service, max(usable(policy.SLO), sample.StartTime)).Seconds()
 		t.load += load
+		t.stand += rate * q.Service.Seconds()
 		t.keep += behind * load
 		t.reserve += f * math.Sqrt(rate*lead(sample.StartTime, left))
 		t.held += stay(left, q.Service) * float64(q.Busy)
@@ -112,6 +115,20 @@ func lateness(slo, oldest time.Duration) float64 {
 }
 
 // steady is the number of slots below which a queue would build up until there are more again. The target does not fall below it, so
-// that it stands still under a load that stands still. What is less than a
-// seventh of a slot may be the error of the estimate.
-func (t terms) steady() int { return int(min(math.Ceil(t.load-0.15), math.MaxInt32)) }
+// that it stands still under a load that stands still. What is less than a seventh of a slot may be the error of the estimate; where
+// nothing is to wait, only what would take longer than the rate is looked at to make a message wait does not count.
+func (t terms) steady() int {
+	slots := t.load - 0.15
+	if t.strict {
+		slots = t.stand - 0.005
+	}
+	return int(min(math.Ceil(slots), math.MaxInt32))
+}
+
+// filled is how many slots arrivals fill, for the words of the reason.
+func (t terms) filled() float64 {
+	if t.strict {
+		return t.stand
+	}
+	return t.load
+}

@@ -80,35 +80,34 @@ func TestConstantLoadDoesNotFlap(t *testing.T) {
 		"slo":       {Min: 1, Max: 64, SLO: 30 * time.Second, Window: 30 * time.Second},
 		"autoscale": {Min: 1, Max: 64, Window: 30 * time.Second},
 	} {
-		for seed := range uint64(5) {
-			l := Load{Until: 30 * time.Minute}
-			r := rand.New(rand.NewPCG(seed, 1))
-			l.every(0, l.Until, time.Duration(50+r.IntN(2000))*time.Millisecond, time.Duration(100+r.IntN(5000))*time.Millisecond)
-			opt := Options{Start: 100 * time.Millisecond, Initial: 1}
-			ours := newOurs(policy, opt)
-			var turns []time.Duration
-			previous, direction := 1, 0
-			ours.tell = func(v View, _ autoscale.Sample, d autoscale.Decision) {
-				if v.Now > 5*time.Minute && v.Now < l.Until && d.Target != previous {
-					now := 1
-					if d.Target < previous {
-						now = -1
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				l := Load{Until: 6 * time.Minute}
+				gap := time.Duration(rapid.IntRange(200, 2200).Draw(t, "gap, ms")) * time.Millisecond
+				l.every(0, l.Until, gap, time.Duration(rapid.IntRange(100, 5100).Draw(t, "service, ms"))*time.Millisecond)
+				opt := Options{Start: time.Duration(rapid.IntRange(10, 1000).Draw(t, "start, ms")) * time.Millisecond, Initial: 1}
+				ours := newOurs(policy, opt)
+				var last time.Duration
+				previous, direction := 1, 0
+				ours.tell = func(v View, _ autoscale.Sample, d autoscale.Decision) {
+					if v.Now > 2*time.Minute && v.Now < l.Until && d.Target != previous {
+						now := 1
+						if d.Target < previous {
+							now = -1
+						}
+						if direction != 0 && now != direction {
+							if last > 0 && v.Now-last < policy.Window {
+								t.Fatalf("turned at %v and %v: %s", last, v.Now, d.Reason)
+							}
+							last = v.Now
+						}
+						direction = now
 					}
-					if direction != 0 && now != direction {
-						turns = append(turns, v.Now)
-					}
-					direction = now
+					previous = d.Target
 				}
-				previous = d.Target
-			}
-			Run(l, 30*time.Second, opt, ours)
-			for i := 1; i < len(turns); i++ {
-				if turns[i]-turns[i-1] < policy.Window {
-					t.Errorf("%s, seed %d: turned at %v and %v", name, seed, turns[i-1], turns[i])
-				}
-			}
-			t.Logf("%s, seed %d: %d turns", name, seed, len(turns))
-		}
+				Run(l, 30*time.Second, opt, ours)
+			})
+		})
 	}
 }
 
