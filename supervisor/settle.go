@@ -33,11 +33,8 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 		if bury(v.Cause) {
 			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
 		}
-		if v.Cause == string(celery.LossHardLimit) && o.AcksLate && !o.AcksOnFailureOrTimeout {
-			// As Celery since 5.3: reject(requeue=True) on a timeout; but not for ever.
-			if s.Action, s.Died = broker.Requeue, true; r.exhausted(f.Job.Task.Deliveries + 1) {
-				s.Action, s.Died, s.Dead = broker.Bury, false, deadLetter(f, v.Cause)
-			}
+		if v.Cause == string(celery.LossHardLimit) {
+			return r.timedOut(f, o, s)
 		}
 		return s
 	}
@@ -51,8 +48,25 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 		if f.Outcome.Requeue && o.AcksLate {
 			s.Action = broker.Requeue
 		}
+	case celery.StateFailure: // a handler that was given up: there is no process to be killed and no verdict
+		if f.Outcome.Loss != nil && f.Outcome.Loss.Cause == celery.LossHardLimit {
+			return r.timedOut(f, o, s)
+		}
 	case celery.StateLost:
 		return r.lost(f, o, s)
+	}
+	return s
+}
+
+// timedOut decides for a task that reached its hard limit: as Celery since 5.3, reject(requeue=True) on a timeout where that does not
+// acknowledge; but not for ever.
+func (r rules) timedOut(f pool.Finished, o celery.TaskOptions, s broker.Settlement) broker.Settlement {
+	switch {
+	case !o.AcksLate || o.AcksOnFailureOrTimeout:
+	case r.exhausted(f.Job.Task.Deliveries + 1):
+		s.Action, s.Dead = broker.Bury, deadLetter(f, string(celery.LossHardLimit))
+	default:
+		s.Action, s.Died = broker.Requeue, true
 	}
 	return s
 }

@@ -30,6 +30,7 @@ func TestSettlement(t *testing.T) {
 	lost := func(cause celery.LossCause) celery.Outcome {
 		return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: cause, ExitCode: -1}}
 	}
+	givenUp := celery.Outcome{State: celery.StateFailure, Loss: &celery.Loss{Cause: celery.LossHardLimit, ExitCode: -1}}
 	tests := map[string]struct {
 		options celery.TaskOptions
 		job     pool.Job
@@ -57,6 +58,8 @@ func TestSettlement(t *testing.T) {
 		"the same, acknowledged early":  {ackEarly, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
 		"verdict: lost":                 {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
 		"verdict: hard limit":           {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"hard limit of a handler":       {late, jobWith(0, nil), givenUp, broker.Ack, false, "", false},
+		"the same, not acknowledged":    {strict, jobWith(0, nil), givenUp, broker.Requeue, true, "", false},
 		"hard limit, not acknowledged":  {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Requeue, true, "", false},
 		"hard limit for the last time":  {strict, jobWith(4, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, "hard_limit", true},
 		"verdict: expired":              {late, jobWith(0, revoked("expired")), celery.Outcome{State: celery.StateRevoked}, broker.Ack, false, "", false},

@@ -98,7 +98,11 @@ func renderQueues(out io.Writer, queues []supervisor.QueueStatus) {
 		if q.Due > 0 {
 			oldest = "oldest about " + ago(q.Oldest)
 		}
-		fmt.Fprintf(w, "  %s\t%d waiting\t%s\n", q.Name, q.Due, oldest)
+		share := ""
+		if q.Weight > 0 {
+			share = fmt.Sprintf("keeps %d, weight %d", q.Min, q.Weight)
+		}
+		fmt.Fprintf(w, "  %s\t%d waiting\t%d running here\t%s\t%s\n", q.Name, q.Due, q.Running, share, oldest)
 	}
 	_ = w.Flush()
 }

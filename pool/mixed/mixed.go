@@ -9,8 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/backend"
 	"github.com/agensium/agensium/pool"
 )
 
@@ -70,7 +72,18 @@ type processExecutor struct {
 // Execute gives the job to whoever knows its task. See pool.Executor. An error of one executor ends them all: the slot
 // starts afresh.
 func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, error) {
-	return e.choose(job.Task.Name).Execute(ctx, job)
+	x := e.choose(job.Task.Name)
+	if e.fallback != nil && x != e.fallback {
+		ctx = backend.WithErrbacks(ctx, e.errbacks)
+	}
+	return x.Execute(ctx, job)
+}
+
+// errbacks has the application call the errbacks of a task that ran in Go or as a program. Their own code decides which of them
+// run here and which are sent.
+func (e *executor) errbacks(ctx context.Context, t *celery.Task, v *celery.Verdict) error {
+	_, err := e.fallback.Execute(ctx, pool.Job{Task: t, Verdict: v})
+	return err
 }
 
 func (e *executor) choose(task string) pool.Executor {
@@ -83,6 +96,12 @@ func (e *executor) choose(task string) pool.Executor {
 		return e.fallback
 	}
 	return e.routed[0] // nobody knows it: the first says so in its result
+}
+
+// Signal hands a signal to whoever runs the task. See pool.Signaler.
+func (e *executor) Signal(t *celery.Task, signal syscall.Signal) bool {
+	s, ok := e.choose(t.Name).(pool.Signaler)
+	return ok && s.Signal(t, signal)
 }
 
 // Close ends all executors of the slot.

@@ -220,6 +220,8 @@ func TestVerdictsAreRecorded(t *testing.T) {
 			Module: "celery.exceptions", Args: []any{"expired"}}, []string{`"status": "REVOKED"`}},
 		"unregistered": {`app.send_task("nobody.knows")`, celery.Verdict{State: celery.StateFailure, Type: "NotRegistered",
 			Module: "celery.exceptions", Args: []any{"nobody.knows"}}, []string{`"exc_type": "NotRegistered", "exc_message": ["nobody.knows"]`}},
+		"errbacks alone": {`fail.apply_async(link_error=errback.s())`, celery.Verdict{State: celery.StateFailure, Type: "NoSuchClass",
+			Module: "elsewhere", Args: []any{"why", []int{1}}, CallBack: true, Errbacks: true, Traceback: "Traceback"}, nil},
 		"ignored result": {`ignored.delay()`, celery.Verdict{State: celery.StateRevoked, Args: []any{"revoked"}, Type: "TaskRevokedError"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func TestFit(t *testing.T) {
 	r.expect(t, "connections", OK, "", "of 10000 in use", "a node opens 8")
 	r.expect(t, "database", OK, "", "0, of 16")
 	r.expect(t, "latency", OK, "", "p50", "p99")
-	r.expect(t, "provider", OK, "", "plain Redis", "78,952 commands")
+	r.expect(t, "provider", OK, "", "plain Redis", "83,272 commands")
 	if n := s.Client(0).DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("%d keys are left behind", n)
 	}

@@ -54,7 +54,11 @@ def exception(verdict):
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
         kind = type(str(name), (Exception,), {'__module__': module})
-    return kind(*verdict.get('Args') or ())
+    args = verdict.get('Args') or ()
+    try:
+        return kind(*args)
+    except Exception:  # as celery.backends.base does with a class that takes other arguments
+        return Exception('{}({})'.format(kind, list(args)))
 
 
 def record(child, verdict, envelope):
@@ -69,6 +73,9 @@ def record(child, verdict, envelope):
                                   signum=None, expired=args[0] == 'expired')
         return states.REVOKED, exceptions.TaskRevokedError(args[0])
     exc = exception(verdict)
+    if verdict.get('Errbacks'):
+        backend._call_task_errbacks(ctx, exc, verdict.get('Traceback') or None)
+        return states.FAILURE, exc
     backend.mark_as_failure(ctx.id, exc, request=ctx, store_result=store,
                             call_errbacks=bool(verdict.get('CallBack', True)))
     if task is None:
