@@ -111,6 +111,31 @@ func TestManyRevokes(t *testing.T) {
 	}
 }
 
+// Somebody who revokes thousands of tasks one by one, and does not wait for replies, has them all revoked, at less than a
+// command for each.
+func TestManyRequestsToRevoke(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	fake := &fakeNode{}
+	c := startControl(t, testOptions(t, "w1@host", r.URL(0), fake.node()))
+	m := r.Monitor()
+	const many = 10_000
+	pipe := r.Client(0).Pipeline()
+	for i := range many {
+		pipe.Publish(t.Context(), "/0.celery.pidbox", jsonMessage(t, fmt.Sprintf(`{"method":"revoke","arguments":{"task_id":"%036d"}}`, i)))
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	celerytest.Eventually(t, "all to be shared", func() bool { return r.Client(0).ZCard(t.Context(), "agensium:revoked").Val() == many })
+	if n := len(c.Revoked.IDs()); n != many {
+		t.Errorf("%d are revoked, want %d", n, many)
+	}
+	if n := m.Counts()["ZADD"]; n > many/2 {
+		t.Errorf("%d writes of the shared list", n)
+	}
+	celerytest.Eventually(t, "the node to be told of all", func() bool { return len(fake.recorded()) == many })
+}
+
 func TestRevokeIsSharedWhenRedisIsBack(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	p := celerytest.StartProxy(t, r.Addr())
