@@ -24,7 +24,7 @@ help: ## this list
 .PHONY: build
 build: ## bin/agensium and bin/agensium-bench
 	@mkdir -p bin
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+	go build -trimpath -ldflags '-X main.release=$(VERSION)' -o bin/ ./cmd/...
 
 .PHONY: run
 run: build $(RUN_VENV)/.requirements ## the quickstart: embedded Redis, a Celery application, a Celery client, results

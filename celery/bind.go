@@ -20,9 +20,14 @@ type BindError struct {
 func (e *BindError) Error() string { return lastName(e.Task) + "() " + e.Detail }
 func (e *BindError) Unwrap() error { return e.Err }
 
-// Call runs the handler with args, an array, and kwargs, an object, and returns the value's JSON. A panic comes back
-// as a *PanicError, arguments that do not fit as a *BindError.
+// Call runs the handler with args, an array, and kwargs, an object, and returns the value's JSON. A panic, be it in a
+// method that reads an argument or writes the value, comes back as a *PanicError, arguments that do not fit as a *BindError.
 func (h *Handler) Call(ctx context.Context, args, kwargs pyjson.Raw) (value pyjson.Raw, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			value, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
 	var room [8]reflect.Value
 	in := room[:0]
 	if h.ctx {
@@ -31,10 +36,7 @@ func (h *Handler) Call(ctx context.Context, args, kwargs pyjson.Raw) (value pyjs
 	if in, err = h.bind(in, args, kwargs); err != nil {
 		return nil, err
 	}
-	out, err := h.invoke(in)
-	if err != nil {
-		return nil, err
-	}
+	out := h.fn.Call(in)
 	if h.failure >= 0 {
 		if err, _ := out[h.failure].Interface().(error); err != nil {
 			return nil, err
@@ -48,15 +50,6 @@ func (h *Handler) Call(ctx context.Context, args, kwargs pyjson.Raw) (value pyjs
 		return nil, fmt.Errorf("result of %s: %w", h.Name, err)
 	}
 	return value, nil
-}
-
-func (h *Handler) invoke(in []reflect.Value) (out []reflect.Value, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return h.fn.Call(in), nil
 }
 
 // bind appends the function's arguments to in.

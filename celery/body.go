@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/agensium/agensium/celery/pyjson"
 )
 
 // maxBody bounds what a compressed body may become, since a message of a kilobyte can unfold to gigabytes.
@@ -48,7 +50,7 @@ func decodeBody(raw []byte, at span, encoding string) ([]byte, error) {
 	body := at.of(raw)[1:]
 	body = body[:len(body)-1]
 	if bytes.IndexByte(body, '\\') >= 0 {
-		body = []byte(unescape(string(body)))
+		body = []byte(pyjson.Text(body))
 	}
 	switch encoding {
 	case "base64":

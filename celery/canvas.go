@@ -78,12 +78,7 @@ func (s *Sender) Apply(sig *Signature, args []pyjson.Raw, over Options, from *Re
 		return nil, fmt.Errorf("send %s: %w", sig.Task, err)
 	}
 	a := applier{Sender: s, from: from, plan: &Plan{}}
-	ref, err := a.apply(sig.clone(), args, over)
-	if err != nil {
-		return nil, fmt.Errorf("send %s: %w", sig.Task, err)
-	}
-	a.plan.Result = ref
-	return a.plan, nil
+	return a.run(sig, args, over)
 }
 
 // applier carries one Apply. Signatures that it is given are its own to change.
@@ -93,6 +88,16 @@ type applier struct {
 	plan  *Plan
 	depth int
 	quiet bool // inside of a group: the group is the child, not its tasks
+	again bool // a retry: the options are those of the first time
+}
+
+func (a *applier) run(sig *Signature, args []pyjson.Raw, over Options) (*Plan, error) {
+	ref, err := a.apply(sig.clone(), args, over)
+	if err != nil {
+		return nil, fmt.Errorf("send %s: %w", sig.Task, err)
+	}
+	a.plan.Result = ref
+	return a.plan, nil
 }
 
 func (a *applier) apply(sig *Signature, args []pyjson.Raw, over Options) (*Ref, error) {
@@ -117,6 +122,9 @@ func (a *applier) apply(sig *Signature, args []pyjson.Raw, over Options) (*Ref, 
 	if a.from != nil {
 		set(&o.RootID, first(o.RootID, first(a.from.RootID, a.from.ID)))
 		set(&o.ParentID, first(o.ParentID, a.from.ID))
+	}
+	if h := a.Tasks.Lookup(sig.Task); h != nil && !a.again && o.Expires.IsZero() && o.ExpiresIn == 0 {
+		o.ExpiresIn = h.Expires
 	}
 	m, err := a.message(sig)
 	if err != nil {

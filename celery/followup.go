@@ -61,6 +61,30 @@ func (s *Sender) ErrbackPlan(errbacks []*Signature, id, root string, from *Reque
 	return plan, err
 }
 
+// ErrbackJob makes the message of a failed task that only its errbacks are called for, by an executor that can run new
+// style ones. of is the task, or the body of a failed chord; id and root are its own.
+func (s *Sender) ErrbackJob(errbacks []*Signature, of *Signature, id, root string) (*Task, error) {
+	carrier := of.clone()
+	carrier.Options = Options{TaskID: id, RootID: first(root, id), ParentID: of.Options.ParentID, GroupID: of.Options.GroupID,
+		Retries: of.Options.Retries, LinkError: errbacks, IgnoreResult: true}
+	m, err := s.message(carrier)
+	if err != nil {
+		return nil, err
+	}
+	return Decode(m.Raw, nil)
+}
+
+// Signature is the call that r came from.
+func (r *Request) Signature() (*Signature, error) {
+	sig := &Signature{Task: r.Name, Options: Options{TaskID: r.ID, ParentID: r.ParentID, GroupID: r.Group, Retries: r.Retries}}
+	var err error
+	if sig.Args, err = pyjson.Elements(nil, r.Args); err != nil {
+		return nil, err
+	}
+	sig.Kwargs, err = pyjson.Members(nil, r.Kwargs)
+	return sig, err
+}
+
 // ErrRetriesExhausted says that a task has used up its retries.
 var ErrRetriesExhausted = errors.New("no retries left")
 
@@ -94,7 +118,8 @@ func (s *Sender) Retry(r *Request, after time.Duration, limit int) (*Plan, error
 		o.Countdown = 0
 	}
 	sig.Options = o
-	plan, err := s.Apply(sig, nil, Options{}, r)
+	a := applier{Sender: s, from: r, plan: &Plan{}, again: true}
+	plan, err := a.run(sig, nil, Options{})
 	if err == nil {
 		r.Sent(plan.Result)
 	}
@@ -182,17 +207,56 @@ func Remains(chain []*Signature) []Rest {
 	return rests
 }
 
-// Remains lists what fails together with the body of a chord whose header failed: the errbacks to call for it, and the
-// ids that will never run.
-func (s *Signature) Remains() (errbacks []*Signature, rests []Rest) {
-	errbacks = append(errbacks, s.Options.LinkError...)
+// Failing is a task that fails because the header of its chord did, and the errbacks to call for it.
+type Failing struct {
+	ID       string
+	Task     *Signature
+	Errbacks []*Signature
+}
+
+// Failing lists what fails as the body of a chord whose header failed: s, or each task of a group, which has the errbacks of the
+// group, too (celery/backends/base.py chord_error_from_stack). group tells which.
+func (s *Signature) Failing() (list []Failing, group bool) {
+	if s.kind != kindGroup {
+		return []Failing{{s.ResultID(), s, s.Options.LinkError}}, false
+	}
+	for _, t := range s.Tasks {
+		list = append(list, Failing{t.ResultID(), t, distinct(append(t.resultErrbacks(), s.Options.LinkError...))})
+	}
+	return list, true
+}
+
+// Rests lists the ids that will never run if s does not, s's own among them.
+func (s *Signature) Rests() []Rest {
+	return append(Remains([]*Signature{s}), Remains(s.Options.chain)...)
+}
+
+// resultErrbacks are the errbacks of the result that s ends in: a chord's is its body's.
+func (s *Signature) resultErrbacks() (list []*Signature) {
+	for ; s.kind == kindChord && s.Body != nil; s = s.Body {
+		list = append(list, s.Options.LinkError...)
+	}
+	list = append(list, s.Options.LinkError...)
 	if s.kind == kindGroup {
 		for _, t := range s.Tasks {
-			errbacks = append(errbacks, t.Options.LinkError...)
+			list = append(list, t.resultErrbacks()...)
 		}
 	}
-	rests = Remains([]*Signature{s})
-	return errbacks, append(rests, Remains(s.Options.chain)...)
+	return list
+}
+
+// distinct keeps the first of signatures that are the same.
+func distinct(list []*Signature) (kept []*Signature) {
+	seen := map[string]bool{}
+	for _, s := range list {
+		text, err := s.appendJSON(nil)
+		if err != nil || seen[string(text)] {
+			continue
+		}
+		seen[string(text)] = true
+		kept = append(kept, s)
+	}
+	return kept
 }
 
 // ResultID is the id of the result that a frozen signature ends in; empty if it has none.

@@ -28,6 +28,7 @@ type Sender struct {
 	Origin  string                   // gen<pid>@<host>
 	Queue   string                   // where tasks go that no route and no option sends elsewhere; default celery
 	Route   func(task string) string // queue of a task, or empty; nil: none
+	Tasks   *Mux                     // handlers whose [Expires] holds for messages that do not say; nil: none
 	Now     func() time.Time         // nil: time.Now
 }
 

@@ -266,3 +266,35 @@ func BenchmarkBindAndDocument(b *testing.B) {
 		_ = docs.Of(r, celery.StateSuccess, value, "")
 	}
 }
+
+func TestExpiresOfAHandler(t *testing.T) {
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.news", func() {}, celery.Expires(time.Hour))
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := celery.NewSender()
+	s.Tasks, s.Now = mux, func() time.Time { return now }
+	expires := func(plan *celery.Plan, err error) time.Time {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		task, err := celery.Decode(plan.Messages[0].Raw, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return task.Expires
+	}
+	said := now.Add(time.Minute)
+	r := &celery.Request{Task: &celery.Task{ID: "x", Name: "t.news", GroupIndex: -1}, Args: []byte("[]"), Kwargs: []byte("{}")}
+	cases := map[string]struct{ got, want time.Time }{
+		"by default":       {expires(s.Apply(celery.S("t.news"), nil, celery.Options{}, nil)), now.Add(time.Hour)},
+		"said":             {expires(s.Apply(celery.S("t.news").With(celery.Options{Expires: said}), nil, celery.Options{}, nil)), said},
+		"another task":     {expires(s.Apply(celery.S("t.other"), nil, celery.Options{}, nil)), time.Time{}},
+		"a retry of never": {expires(s.Retry(r, 0, 3)), time.Time{}},
+	}
+	for name, c := range cases {
+		if !c.got.Equal(c.want) {
+			t.Errorf("%s: expires at %s, want %s", name, c.got, c.want)
+		}
+	}
+}

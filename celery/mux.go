@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type Handler struct {
 	Options    TaskOptions
 	MaxRetries int           // -1: without end
 	RetryDelay time.Duration // between retries, if the handler does not say
+	Expires    time.Duration // of messages for the task whose sender does not say; 0: never
 
 	fn       reflect.Value
 	ctx      bool         // the function takes a context first
@@ -68,6 +70,11 @@ func Limits(soft, hard time.Duration) Option {
 // RateLimit bounds how often the task starts on a node, as Celery writes it: "10/m".
 func RateLimit(rate string) Option { return func(h *Handler) { h.Options.RateLimit = rate } }
 
+// Expires is after how long a message for the task is not run any more, if whoever sends it does not say. As in Celery
+// it is the sender that writes it into the message: a client with this Mux in its options, and a worker that sends the
+// task as a callback or as the next step of a chain.
+func Expires(after time.Duration) Option { return func(h *Handler) { h.Expires = after } }
+
 // MaxRetries bounds Retry; negative means without end. The default is 3.
 func MaxRetries(n int) Option { return func(h *Handler) { h.MaxRetries = n } }
 
@@ -80,7 +87,7 @@ func RetryDelay(d time.Duration) Option { return func(h *Handler) { h.RetryDelay
 // names, in their order; pointers, omitempty fields and those with a tag default:"JSON" may be left out. With
 // Params such a struct is an argument like any other.
 //
-// Handle panics if fn is no such function or the name is taken: both are mistakes in the program.
+// Handle panics if fn is no such function, an option makes no sense or the name is taken: all are mistakes in the program.
 func Handle(mux *Mux, name string, fn any, options ...Option) {
 	h := &Handler{Name: name, MaxRetries: 3, RetryDelay: 3 * time.Minute, fn: reflect.ValueOf(fn), extra: -1, value: -1, failure: -1, zone: mux.Zone}
 	h.Options.AcksOnFailureOrTimeout = true
@@ -93,6 +100,9 @@ func Handle(mux *Mux, name string, fn any, options ...Option) {
 	if h.record == nil && len(h.params) == 1 && h.params[0].name == "" && isRecord(h.params[0].kind) {
 		h.useRecord(h.params[0].kind)
 	}
+	if err := h.check(); err != nil {
+		panic(fmt.Sprintf("celery: handle %s: %v", name, err))
+	}
 	if mux.handlers == nil {
 		mux.handlers = map[string]*Handler{}
 	}
@@ -100,6 +110,29 @@ func Handle(mux *Mux, name string, fn any, options ...Option) {
 		panic("celery: handle " + name + ": the name is taken")
 	}
 	mux.handlers[name] = h
+}
+
+var rateForm = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(/[smh])?)?$`)
+
+// check finds what no call could ever do right.
+func (h *Handler) check() error {
+	o := h.Options
+	switch {
+	case h.Name == "":
+		return errors.New("a task needs a name")
+	case !rateForm.MatchString(o.RateLimit):
+		return fmt.Errorf("rate limit %q is not like 10/s, 10/m or 10/h", o.RateLimit)
+	case o.SoftTimeLimit < 0 || o.TimeLimit < 0 || h.Expires < 0:
+		return errors.New("a limit below 0")
+	case o.TimeLimit > 0 && o.SoftTimeLimit > o.TimeLimit:
+		return fmt.Errorf("soft time limit %s above the hard one, %s", o.SoftTimeLimit, o.TimeLimit)
+	}
+	for i, p := range h.params {
+		if err := pyjson.Readable(p.kind); err != nil {
+			return fmt.Errorf("argument %s: %w", h.label(i), err)
+		}
+	}
+	return nil
 }
 
 // Lookup returns the handler of a task, or nil.
@@ -169,14 +202,19 @@ func (h *Handler) name(names []string) {
 		}
 		p.name = name
 		if has {
-			p.fallback = pyjson.Raw(fallback)
-			if err := pyjson.Valid(p.fallback); err != nil {
-				panic(fmt.Sprintf("celery: handle %s: default of %s: %v", h.Name, name, err))
-			}
-			if err := pyjson.DecodeValue(p.fallback, reflect.New(p.kind).Elem(), h.zone); err != nil {
-				panic(fmt.Sprintf("celery: handle %s: default of %s: %v", h.Name, name, err))
-			}
+			h.setDefault(p, fallback)
 		}
+	}
+}
+
+func (h *Handler) setDefault(p *param, text string) {
+	p.fallback = pyjson.Raw(text)
+	err := pyjson.Valid(p.fallback)
+	if err == nil {
+		err = pyjson.DecodeValue(p.fallback, reflect.New(p.kind).Elem(), h.zone)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("celery: handle %s: default of %s: %v", h.Name, p.name, err))
 	}
 }
 
@@ -190,10 +228,7 @@ func (h *Handler) useRecord(t reflect.Type) {
 	for _, f := range pyjson.FieldsOf(t) {
 		p := param{name: f.Name, kind: f.Type, index: f.Index, optional: f.OmitEmpty || f.Type.Kind() == reflect.Pointer}
 		if fallback, ok := f.Tag.Lookup("default"); ok {
-			p.fallback = pyjson.Raw(fallback)
-			if err := pyjson.Valid(p.fallback); err != nil {
-				panic(fmt.Sprintf("celery: handle %s: default of %s: %v", h.Name, f.Name, err))
-			}
+			h.setDefault(&p, fallback)
 		}
 		h.params = append(h.params, p)
 	}

@@ -21,6 +21,12 @@ type orderArgs struct {
 	Tags     []string `json:"tags,omitempty"`
 }
 
+// badly is a type whose methods panic.
+type badly struct{}
+
+func (badly) MarshalJSON() ([]byte, error) { panic("write") }
+func (*badly) UnmarshalJSON([]byte) error  { panic("read") }
+
 func testMux() *celery.Mux {
 	mux := celery.NewMux()
 	celery.Handle(mux, "t.add", func(_ context.Context, x, y int) (int, error) { return x + y, nil })
@@ -38,6 +44,8 @@ func testMux() *celery.Mux {
 	celery.Handle(mux, "t.order", func(o orderArgs) orderArgs { return o })
 	celery.Handle(mux, "t.echo", func(v any) any { return v })
 	celery.Handle(mux, "t.unwritable", func() any { return make(chan int) })
+	celery.Handle(mux, "t.writes badly", func() badly { return badly{} })
+	celery.Handle(mux, "t.reads badly", func(badly) {})
 	return mux
 }
 
@@ -72,6 +80,8 @@ func TestBinding(t *testing.T) {
 		"lone surrogate":      {"echo", `["\ud83d"]`, `{}`, `"\ud83d"`, ``},
 		"args are no list":    {"add", `{"x": 1}`, `{}`, ``, `add() takes a list of arguments: malformed JSON: no array at byte 0`},
 		"kwargs are no dict":  {"named", `[1]`, `[1]`, ``, `named() takes a mapping of keyword arguments: malformed JSON: no object at byte 0`},
+		"panic in a result":   {"writes badly", `[]`, `{}`, ``, `panic: write`},
+		"panic in a value":    {"reads badly", `[1]`, `{}`, ``, `panic: read`},
 		"result without form": {"unwritable", `[]`, `{}`, ``, `result of t.unwritable: Object of type chan int is not JSON serializable`},
 	}
 	mux := testMux()
@@ -128,7 +138,24 @@ func TestHandleRefusesMistakes(t *testing.T) {
 		"default":            func(m *celery.Mux) { celery.Handle(m, "x", func(int) {}, celery.Params(`a="x"`)) },
 		"default is no JSON": func(m *celery.Mux) { celery.Handle(m, "x", func(string) {}, celery.Params(`a=x`)) },
 		"rest is no map":     func(m *celery.Mux) { celery.Handle(m, "x", func(int) {}, celery.Params("**a")) },
-		"taken":              func(m *celery.Mux) { celery.Handle(m, "x", func() {}); celery.Handle(m, "x", func() {}) },
+		"no name":            func(m *celery.Mux) { celery.Handle(m, "", func() {}) },
+		"argument":           func(m *celery.Mux) { celery.Handle(m, "x", func(map[string][]chan int) {}) },
+		"argument's field":   func(m *celery.Mux) { celery.Handle(m, "x", func(struct{ F func() }) {}) },
+		"field's default": func(m *celery.Mux) {
+			celery.Handle(m, "x", func(struct {
+				N int `default:"x"`
+			}) {
+			})
+		},
+		"default's type": func(m *celery.Mux) {
+			celery.Handle(m, "x", func(struct {
+				N int `default:"\"x\""`
+			}) {
+			})
+		},
+		"rate":   func(m *celery.Mux) { celery.Handle(m, "x", func() {}, celery.RateLimit("10/d")) },
+		"limits": func(m *celery.Mux) { celery.Handle(m, "x", func() {}, celery.Limits(2*time.Second, time.Second)) },
+		"taken":  func(m *celery.Mux) { celery.Handle(m, "x", func() {}); celery.Handle(m, "x", func() {}) },
 	}
 	for name, register := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -35,7 +35,7 @@ type Outcome struct {
 	Traceback  string        // as Python prints it; may be empty
 	Expected   bool          // the exception is one that the task declares in `throws`: logged as information
 	MaxRSS     int64         // high-water mark of the child's resident memory, bytes; 0 if unknown
-	Loss       *Loss         // how the executor died; only with StateLost
+	Loss       *Loss         // how the executor died, with StateLost; or why it cannot go on, although the outcome is recorded
 	Refused    string        // the message could not be run at all: undecodable, content_type_refused or unknown_task; State is StateFailure
 }
 
@@ -75,6 +75,9 @@ type Verdict struct {
 	CallBack bool     // run errbacks; Celery does so for failures and not for revokes
 	Cause    string   // why, in a word, for logs and dead letters: expired, revoked, worker_lost …
 	Tail     []string // last lines that the dead child printed
+
+	Errbacks  bool   // nothing but run errbacks, with Traceback: the task ran elsewhere and the rest is recorded
+	Traceback string `json:",omitempty"`
 }
 
 // TaskOptions are the settings of one registered task, after the application's own settings were applied.

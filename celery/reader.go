@@ -1,8 +1,11 @@
 package celery
 
 import (
+	"bytes"
 	"math"
 	"time"
+
+	"github.com/agensium/agensium/celery/pyjson"
 )
 
 // reader makes values of spans. The strings it returns share one copy of the part of the text that it was made for,
@@ -24,7 +27,11 @@ func (r reader) string(v span) string {
 	if !isString(r.text, v) {
 		return ""
 	}
-	return unescape(r.raw(span{v.lo + 1, v.hi - 1}))
+	inner := span{v.lo + 1, v.hi - 1}
+	if bytes.IndexByte(inner.of(r.text), '\\') < 0 {
+		return r.raw(inner)
+	}
+	return pyjson.Text(inner.of(r.text))
 }
 
 // id reads an id, which need not be a string in Python: a number is taken as it is written. Null, containers and

@@ -1,6 +1,10 @@
 package celery
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/agensium/agensium/celery/pyjson"
+)
 
 // JSON as Python writes it: NaN and Infinity, integers of any size, lone surrogates as escapes. encoding/json refuses
 // the first, and any decoder that builds values loses how numbers were written. So we only find out where values lie.
@@ -47,7 +51,7 @@ func (s *scanner) object(n noter) bool {
 		if n != nil {
 			key := s.text[quoted.lo+1 : quoted.hi-1]
 			if escaped {
-				key = []byte(unescape(string(key)))
+				key = []byte(pyjson.Text(key))
 			}
 			at, inside = n.member(key)
 		}

@@ -3,9 +3,6 @@ package celery
 import (
 	"math"
 	"strconv"
-	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
 func isObject(text []byte, v span) bool { return v.found() && text[v.lo] == '{' }
@@ -41,48 +38,8 @@ func float(text []byte, v span) (float64, bool) {
 	return f, !math.IsInf(f, 0) && !math.IsNaN(f)
 }
 
-// unescape undoes the escapes of a string that has been scanned before. A lone surrogate, which UTF-8 cannot hold,
-// becomes U+FFFD.
-func unescape(s string) string {
-	next := strings.IndexByte(s, '\\')
-	if next < 0 {
-		return s
-	}
-	out := make([]byte, 0, len(s))
-	for ; next >= 0; next = strings.IndexByte(s, '\\') {
-		out = append(out, s[:next]...)
-		c := s[next+1]
-		s = s[next+2:]
-		switch c {
-		case 'b':
-			out = append(out, '\b')
-		case 'f':
-			out = append(out, '\f')
-		case 'n':
-			out = append(out, '\n')
-		case 'r':
-			out = append(out, '\r')
-		case 't':
-			out = append(out, '\t')
-		case 'u':
-			r := hex4(s)
-			s = s[4:]
-			if utf16.IsSurrogate(r) && strings.HasPrefix(s, `\u`) {
-				if pair := utf16.DecodeRune(r, hex4(s[2:])); pair != utf8.RuneError {
-					r = pair
-					s = s[6:]
-				}
-			}
-			out = utf8.AppendRune(out, r)
-		default:
-			out = append(out, c)
-		}
-	}
-	return string(append(out, s...))
-}
-
 // hex4 reads four hexadecimal digits; -1 if they are not.
-func hex4[T string | []byte](s T) rune {
+func hex4(s []byte) rune {
 	var r rune
 	for i := range 4 {
 		c := rune(s[i])

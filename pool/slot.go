@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -236,6 +237,8 @@ func (s *slot) ending(err error) Reason {
 	return s.leaving
 }
 
+func mebibytes(n int64) string { return fmt.Sprintf("%dMiB", n>>20) }
+
 func (s *slot) execute(job Job) (celery.Outcome, error) {
 	work := s.pool.work
 	if job.Verdict != nil {
@@ -248,7 +251,7 @@ func (s *slot) execute(job Job) (celery.Outcome, error) {
 	outcome, err := s.executor.Execute(ctx, job)
 	s.running.Store(nil)
 	if limit := s.pool.limits.Load().MaxMemory; limit > 0 && outcome.MaxRSS > limit {
-		s.log.Info("executor leaving", "pid", s.pid.Load(), "reason", ReasonMaxMemory, "rss", outcome.MaxRSS, "limit", limit, "next", "replace")
+		s.log.Info("executor leaving", "pid", s.pid.Load(), "reason", ReasonMaxMemory, "rss", mebibytes(outcome.MaxRSS), "limit", mebibytes(limit), "next", "replace")
 		s.full = true
 	}
 	return outcome, err

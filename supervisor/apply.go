@@ -3,18 +3,12 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/agensium/agensium/celery/broker"
-	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/python"
 	"github.com/agensium/agensium/supervisor/config"
 	"github.com/agensium/agensium/supervisor/reload"
@@ -243,34 +237,6 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	}
 }
 
-// renews tells whether a change needs other executors.
-func renews(c config.Change) bool {
-	return c.Effect == config.Generation || strings.HasPrefix(c.Key, "command.")
-}
-
-// tell writes a line for each change.
-func (a *applier) tell(changes []config.Change, variables []string, running, wanted *config.Effective) {
-	pending := map[string]bool{}
-	for _, c := range config.Diff(running.Config, wanted.Config) {
-		pending[c.Key] = true
-	}
-	for _, c := range changes {
-		next := map[config.Effect]string{
-			config.Live: "counts for what starts next", config.Generation: "new children have it, running tasks end in the old ones",
-			config.Restart: "counts after a restart, until then the old one does",
-		}[c.Effect]
-		if c.Effect == config.Restart && !pending[c.Key] {
-			next = "nothing, it is what runs"
-		}
-		a.log.Info("setting changed", "key", c.Key, "old", orNone(c.Old), "new", orNone(c.New), "effect", c.Effect,
-			"origin", wanted.Origins[c.Key], "next", next)
-	}
-	if len(variables) > 0 {
-		a.log.Info("setting changed", "key", ".env", "variables", strings.Join(variables, ","), "effect", config.Generation,
-			"next", "new children have them, running tasks end in the old ones")
-	}
-}
-
 // start imports the application anew. The old generation works on meanwhile.
 func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config.Loaded) (*generation, python.Info, error) {
 	var none python.Info
@@ -322,109 +288,10 @@ func (a *applier) start(ctx context.Context, e *config.Effective, loaded *config
 	return newGeneration(app, set), app.Info(), nil
 }
 
-// turnTo makes the running parts do what the settings say now. None of it can fail.
-func (s *Supervisor) turnTo(ctx context.Context, before, now *config.Config) {
-	s.setLogLevel(now.Log.Level)
-	s.pool.SetLimits(poolLimits(now.Pool))
-	s.broker.SetBounds(brokerBounds(now))
-	if s.control != nil {
-		s.control.Revoked.SetBounds(now.Control.RevokesMax, now.Control.RevokeExpire)
-		s.control.Events.Configure(now.Events.Enabled, now.Events.Heartbeat)
-	}
-	s.consume(ctx, before.Consumed(), now.Consumed())
-	s.scaler.nudge()
-}
-
-// consume begins with queues that are new in the settings, and leaves those that are not there any more. What remote control added
-// or left stays as it is.
-func (s *Supervisor) consume(ctx context.Context, before, now []string) {
-	for _, queue := range now {
-		if slices.Contains(before, queue) || slices.Contains(s.consumed.list(), queue) {
-			continue
-		}
-		bounded, cancel := context.WithTimeout(ctx, closeTimeout)
-		if err := s.broker.AddQueue(bounded, queue); err != nil {
-			s.log.Warn("queue added", "queue", queue, "error", err, "next", "consume it when the broker is usable")
-		}
-		cancel()
-		s.consumed.add(queue)
-	}
-	for _, queue := range before {
-		if !slices.Contains(now, queue) {
-			s.broker.RemoveQueue(queue)
-			s.consumed.remove(queue)
-		}
-	}
-}
-
-// succeed has a new generation make the children from now on. The old one ends when its last child is gone.
-func (s *Supervisor) succeed(next *generation) {
-	old := s.generation.Swap(next)
-	s.pool.Replace(next)
-	next.ready()
-	old.replace(next)
-	begun := time.Now()
-	s.retiring.Go(func() {
-		select {
-		case <-old.empty:
-		case <-s.ending:
-		}
-		old.close(s.log)
-		s.log.Info("old generation ended", "took", time.Since(begun).Round(time.Millisecond))
-	})
-}
-
-func poolLimits(p config.Pool) pool.Limits {
-	return pool.Limits{MaxTasks: p.MaxTasksPerChild, MaxMemory: int64(p.MaxMemoryPerChild), MaxAge: p.MaxAgePerChild}
-}
-
-func brokerBounds(c *config.Config) broker.Bounds {
-	return broker.Bounds{MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge}
-}
-
-// changedNames are the variables that differ, sorted. Their values may be secret.
-func changedNames(before, now map[string]string) []string {
-	names := map[string]bool{}
-	for name, value := range before {
-		if other, ok := now[name]; !ok || other != value {
-			names[name] = true
-		}
-	}
-	for name := range now {
-		if _, ok := before[name]; !ok {
-			names[name] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
 // storedVersion is the version of the settings in Redis that were read with the others.
 func storedVersion(l *config.Loaded) int {
 	if doc := l.Input().Stored; doc != nil {
 		return doc.Version
 	}
 	return 0
-}
-
-// pythonOptions says how the application is to be started.
-func (s *Supervisor) pythonOptions(e *config.Effective, set, fallback map[string]any, vars map[string]string) (o python.Options, why string, err error) {
-	c := e.Config
-	path, why, err := config.Interpreter(c.Python, os.LookupEnv)
-	if err != nil {
-		return o, "", fmt.Errorf("find the interpreter: %w", err)
-	}
-	if s.embedded != nil {
-		set = maps.Clone(set)
-		set["broker_url"], set["result_backend"] = s.embedded.url, s.embedded.url
-	}
-	o = python.Options{
-		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, vars),
-		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
-		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout, OOMScoreAdj: c.Pool.OOMScoreAdj,
-		Log: everyLine(s.log).Named("python"),
-	}
-	if e.Origins.Set("broker.queues") {
-		o.Queues = c.Broker.Queues
-	}
-	return o, why, nil
 }

@@ -31,8 +31,8 @@ func (s *Supervisor) banner(out io.Writer) {
 		fmt.Fprintf(w, "  %s\t%s\n", key, fmt.Sprintf(format, args...))
 	}
 	if s.generation.Load().app != nil {
-		line("app", "%s (%s), %d tasks", c.Python.App, info.App, len(info.Tasks))
-		line("python", "%s %s, Celery %s, kombu %s, redis-py %s", info.Executable, info.Python, info.Celery, info.Kombu, orNone(info.Redis))
+		line("app", "%s (%s), %d tasks", or(c.Python.App, "celeryconfig"), or(info.App, "default"), len(info.Tasks))
+		line("python", "%s %s, Celery %s, kombu %s, redis-py %s", info.Executable, info.Python, info.Celery, info.Kombu, or(info.Redis, "none"))
 		line("", "found by: %s", why)
 	}
 	if s.generation.Load().goTasks != nil {
@@ -40,6 +40,9 @@ func (s *Supervisor) banner(out io.Writer) {
 	}
 	line("broker", "%s  (%s)", messages, now.Origins["broker.url"])
 	line("results", "%s  (%s)", results, now.Origins["results.url"])
+	if c.Broker.Metered {
+		line("metered", "%s", meteredWords(c))
+	}
 	line("queues", "%s", strings.Join(c.Consumed(), ", "))
 	line("concurrency", "%s  (%s)", slotsWords(now.Effective), now.Origins["pool.concurrency"])
 	if words := memoryWords(now); words != "" {
@@ -52,6 +55,14 @@ func (s *Supervisor) banner(out io.Writer) {
 	}
 	w.Flush()
 	fmt.Fprintln(out)
+}
+
+// meteredWords says what will be billed where commands are.
+func meteredWords(c *config.Config) string {
+	idle, parts := c.IdleMonth()
+	tasks := 1000 * config.CommandsPerTask
+	return fmt.Sprintf("an idle month %s commands, %s; 1,000 tasks %s, %s; at %s  (idle: %s)",
+		config.Thousands(idle), config.Bill(idle), config.Thousands(tasks), config.Bill(tasks), config.BillRate, parts)
 }
 
 // slotsWords says how many slots there will be.
@@ -82,9 +93,9 @@ func memoryWords(now *settings) string {
 	return fmt.Sprintf("memory allows %d at first: limit %d MiB, %d MiB used, %d MiB for a child until it is known", max(1, room), m.Limit>>20, m.Used>>20, m.Child>>20)
 }
 
-func orNone(s string) string {
+func or(s, otherwise string) string {
 	if s == "" {
-		return "none"
+		return otherwise
 	}
 	return s
 }

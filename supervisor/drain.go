@@ -116,6 +116,7 @@ func (d drain) run(why string, budget time.Duration) {
 	for _, delivery := range back {
 		d.putBack(delivery, broker.Settlement{Action: broker.PutBack})
 	}
+	broker.AtPutBack.Pass()
 	d.log.Warn("drain is over", "took", time.Since(begun).Round(time.Millisecond), "put_back", len(back), "next", "kill what still runs")
 	d.pool.Kill(errDrainOver)
 	last, done := context.WithTimeout(context.Background(), killGrace)

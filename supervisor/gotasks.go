@@ -71,7 +71,8 @@ func (s *Supervisor) fill(g *generation, now *settings, target, results *redisco
 		g.goTasks.add("go", handlers, func(task string) bool { return s.o.Handlers.Lookup(task) != nil })
 	}
 	if len(c.Commands) > 0 {
-		commands, err := command.New(command.Options{Commands: specs(now), Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("command")})
+		commands, err := command.New(command.Options{Commands: specs(now), Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("command"),
+			OOMScoreAdj: func() int { return s.current.Load().Config.Pool.OOMScoreAdj }})
 		if err != nil {
 			return &SetupError{Err: err, Hint: "see [[command]] in the configuration"}
 		}
@@ -117,11 +118,13 @@ func (s *Supervisor) recorder(g *goTasks, now *settings, target, results *redisc
 	if !results.Same(target) {
 		stored = g.client(results, "tasks-results")
 	}
+	sender := senderOf(info)
+	sender.Tasks = s.o.Handlers
 	ordered, said := info.Conf["result_chord_ordered"].(bool)
 	extended, _ := info.Conf["result_extended"].(bool)
 	anyway, _ := info.Conf["task_store_errors_even_if_ignored"].(bool)
 	return backend.New(backend.Options{
-		Results: stored, Sender: senderOf(info), Discard: !s.recordsInGo(c), ErrorsAnyway: anyway, Expires: c.Results.Expires,
+		Results: stored, Sender: sender, Discard: !s.recordsInGo(c), ErrorsAnyway: anyway, Expires: c.Results.Expires,
 		Publisher:      client.NewProducer(messages, producerOptions(c)),
 		Documents:      celery.Documents{KeyPrefix: resultPrefix(info), Extended: extended, Zone: zoneOf(info)},
 		ChordUnordered: said && !ordered, Log: s.log.Named("backend"),

@@ -11,19 +11,26 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
 // newLogger makes the node's logger. Loggers named after it share its level, so that setting the level of one changes all at once.
 // Under systemd the journal adds the time itself and takes the priority from a prefix.
 func newLogger(c config.Log, out io.Writer) hclog.Logger {
-	journal := toJournal(out, os.Getenv("JOURNAL_STREAM"))
+	journal, inJSON := toJournal(out, os.Getenv("JOURNAL_STREAM")), c.Format == "json"
 	if journal {
 		out = prioritized(out)
+	} else {
+		out = &records{out, nil}
 	}
-	return hclog.New(&hclog.LoggerOptions{
-		Name: "agensium", Output: out, Level: hclog.LevelFromString(c.Level), JSONFormat: c.Format == "json", DisableTime: journal && c.Format != "json",
+	log := hclog.New(&hclog.LoggerOptions{
+		Name: "agensium", Output: out, Level: hclog.LevelFromString(c.Level), JSONFormat: inJSON, DisableTime: journal && !inJSON,
 	})
+	if inJSON {
+		return &withUnits{log}
+	}
+	return log
 }
 
 // toJournal tells whether out is the stream that systemd says leads to the journal: it names it by device and inode
@@ -43,25 +50,31 @@ func toJournal(out io.Writer, stream string) bool {
 
 // prioritized writes each line with its priority as sd-daemon(3) has it.
 func prioritized(out io.Writer) io.Writer {
-	to := func(priority string) io.Writer { return &prefixed{out, []byte("<" + priority + ">")} }
+	to := func(priority string) io.Writer { return &records{out, []byte("<" + priority + ">")} }
 	return hclog.NewLeveledWriter(to("6"), map[hclog.Level]io.Writer{
 		hclog.Error: to("3"), hclog.Warn: to("4"), hclog.Debug: to("7"), hclog.Trace: to("7"),
 	})
 }
 
-// prefixed writes its prefix before each line, since the journal makes a record of each.
-type prefixed struct {
+// records is given a record with each write. Nothing in it steers the terminal, whatever a task printed or a client named a task.
+type records struct {
 	out    io.Writer
-	prefix []byte
+	prefix []byte // before each line, since the journal makes a record of each
 }
 
-func (p *prefixed) Write(b []byte) (int, error) {
-	var all bytes.Buffer
-	for line := range bytes.Lines(b) {
-		all.Write(p.prefix)
-		all.Write(line)
+func (r *records) Write(b []byte) (int, error) {
+	record := []byte(child.Printable(string(b)))
+	if cut, ok := bytes.CutSuffix(record, []byte("\n  \n")); ok { // hclog indents what might follow a field of several lines
+		record = append(cut, '\n')
 	}
-	if _, err := p.out.Write(all.Bytes()); err != nil {
+	if len(r.prefix) > 0 {
+		var all []byte
+		for line := range bytes.Lines(record) {
+			all = append(append(all, r.prefix...), line...)
+		}
+		record = all
+	}
+	if _, err := r.out.Write(record); err != nil {
 		return 0, err
 	}
 	return len(b), nil

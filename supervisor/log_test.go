@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/agensium/agensium/supervisor/config"
@@ -154,5 +156,35 @@ func TestJournalGetsPrioritiesAndNoTime(t *testing.T) {
 	t.Setenv("JOURNAL_STREAM", "1:2") // of somebody above us; our output goes elsewhere
 	if toJournal(file, os.Getenv("JOURNAL_STREAM")) {
 		t.Error("a file is taken for the journal")
+	}
+}
+
+func TestALogSteersNoTerminal(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		var out safeBuffer
+		l := newLogger(config.Log{Level: "info", Format: format}, &out)
+		l.Info("Task \x1b[2J\u009b1m\r received", "args", "\x1b]0;x\x07", "traceback", "one\n\ttwo \x00\n")
+		text := out.b.String()
+		if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 }); i >= 0 {
+			t.Errorf("%s: %q", format, text)
+		}
+		if strings.HasSuffix(text, " \n") {
+			t.Errorf("%s ends with an empty line: %q", format, text)
+		}
+	}
+}
+
+func TestJSONHasUnits(t *testing.T) {
+	var out safeBuffer
+	l := newLogger(config.Log{Level: "info", Format: "json"}, &out).Named("drain").With("limit", 25*time.Second)
+	l.Info("drained", "took", 1500*time.Millisecond, "size", config.Size(1<<20), "ended", 3)
+	var got map[string]any
+	if err := json.Unmarshal(out.b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	delete(got, "@timestamp")
+	want := map[string]any{"@level": "info", "@message": "drained", "@module": "agensium.drain", "limit": "25s", "took": "1.5s", "size": config.Size(1 << 20).String(), "ended": 3.0}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -53,6 +53,9 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 	s.meterFinished(f)
 	t, o := f.Job.Task, f.Outcome
 	s.estimates.ended(f.Job.Delivery.Queue, t.Name, o.Runtime, int(s.tally.active.Load()), o.State == celery.StateSuccess)
+	if own := o.MaxRSS - s.current.Load().sharedMemory(t.Name); o.MaxRSS > 0 {
+		s.estimates.child(max(own, leastOwn))
+	}
 	if f.Job.Verdict == nil || f.Loss != nil {
 		s.tally.active.Add(-1)
 	}

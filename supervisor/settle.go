@@ -14,7 +14,8 @@ type rules struct {
 	maxDeliveries int // deaths after which a message goes to the dead letters; 0 means never
 }
 
-// Causes of dead letters that are decided here. Those of a lost executor are the words of [celery.LossCause].
+// Causes of dead letters that are decided here. If an executor died too often under a task, how it died the last time is the cause, in the
+// words of [celery.LossCause]; causeMaxDeliveries is left for where that is not known, since a whole node died.
 const (
 	causeMaxDeliveries = "max_deliveries"
 	causeEarlyAck      = "lost_after_early_ack"
@@ -32,8 +33,8 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 		if bury(v.Cause) {
 			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
 		}
-		if v.Cause == string(celery.LossHardLimit) && o.AcksLate && !o.AcksOnFailureOrTimeout {
-			s.Action = broker.Requeue // as Celery since 5.3: reject(requeue=True) on a timeout
+		if v.Cause == string(celery.LossHardLimit) {
+			return r.timedOut(f, o, s)
 		}
 		return s
 	}
@@ -47,8 +48,25 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 		if f.Outcome.Requeue && o.AcksLate {
 			s.Action = broker.Requeue
 		}
+	case celery.StateFailure: // a handler that was given up: there is no process to be killed and no verdict
+		if f.Outcome.Loss != nil && f.Outcome.Loss.Cause == celery.LossHardLimit {
+			return r.timedOut(f, o, s)
+		}
 	case celery.StateLost:
 		return r.lost(f, o, s)
+	}
+	return s
+}
+
+// timedOut decides for a task that reached its hard limit: as Celery since 5.3, reject(requeue=True) on a timeout where that does not
+// acknowledge; but not for ever.
+func (r rules) timedOut(f pool.Finished, o celery.TaskOptions, s broker.Settlement) broker.Settlement {
+	switch {
+	case !o.AcksLate || o.AcksOnFailureOrTimeout:
+	case r.exhausted(f.Job.Task.Deliveries + 1):
+		s.Action, s.Dead = broker.Bury, deadLetter(f, string(celery.LossHardLimit))
+	default:
+		s.Action, s.Died = broker.Requeue, true
 	}
 	return s
 }
@@ -127,6 +145,9 @@ func deadLetter(f pool.Finished, cause string) *broker.DeadLetter {
 		loss = f.Outcome.Loss
 	}
 	if loss != nil {
+		if cause == causeMaxDeliveries {
+			d.Cause = string(loss.Cause)
+		}
 		d.Deliveries++
 		d.Detail, d.Memory, d.Tail = loss.Detail, loss.Memory, loss.Tail
 		if loss.Signal > 0 {

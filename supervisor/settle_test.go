@@ -30,6 +30,7 @@ func TestSettlement(t *testing.T) {
 	lost := func(cause celery.LossCause) celery.Outcome {
 		return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: cause, ExitCode: -1}}
 	}
+	givenUp := celery.Outcome{State: celery.StateFailure, Loss: &celery.Loss{Cause: celery.LossHardLimit, ExitCode: -1}}
 	tests := map[string]struct {
 		options celery.TaskOptions
 		job     pool.Job
@@ -51,12 +52,16 @@ func TestSettlement(t *testing.T) {
 		"undecodable for the child":     {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "undecodable"}, broker.Bury, false, "undecodable", false},
 		"unknown task":                  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "unknown_task"}, broker.Bury, false, "unknown_task", false},
 		"lost":                          {rejecting, jobWith(0, nil), lost(celery.LossSignal), broker.Requeue, true, "", false},
-		"lost for the last time":        {rejecting, jobWith(4, nil), lost(celery.LossSignal), broker.Bury, false, causeMaxDeliveries, true},
+		"lost for the last time":        {rejecting, jobWith(4, nil), lost(celery.LossSignal), broker.Bury, false, "signal", true},
+		"out of memory once too often":  {rejecting, jobWith(4, nil), lost(celery.LossOOM), broker.Bury, false, "oom", true},
 		"killed at the end of a drain":  {late, jobWith(0, nil), lost(celery.LossShutdown), broker.PutBack, false, "", false},
 		"the same, acknowledged early":  {ackEarly, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
 		"verdict: lost":                 {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
 		"verdict: hard limit":           {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
-		"hard limit, not acknowledged":  {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Requeue, false, "", false},
+		"hard limit of a handler":       {late, jobWith(0, nil), givenUp, broker.Ack, false, "", false},
+		"the same, not acknowledged":    {strict, jobWith(0, nil), givenUp, broker.Requeue, true, "", false},
+		"hard limit, not acknowledged":  {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Requeue, true, "", false},
+		"hard limit for the last time":  {strict, jobWith(4, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, "hard_limit", true},
 		"verdict: expired":              {late, jobWith(0, revoked("expired")), celery.Outcome{State: celery.StateRevoked}, broker.Ack, false, "", false},
 		"verdict: too many deaths":      {late, jobWith(5, failed("WorkerLostError", "", causeMaxDeliveries, "x")), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, causeMaxDeliveries, true},
 		"verdict: lost after early ack": {ackEarly, jobWith(1, failed("WorkerLostError", "", causeEarlyAck, "x")), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, causeEarlyAck, true},

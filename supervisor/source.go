@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -87,6 +88,7 @@ func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
 	g := s.gateOf(job.Delivery)
 	o, _ := g.known(job.Task.Name)
 	s.lines.lost(job.Task, loss)
+	broker.AtLost.Pass()
 	return g.rules(job.Task.Name).verdict(job, loss, o)
 }
 
@@ -108,6 +110,7 @@ func (s *source) open(ctx context.Context, d *celery.Delivery, g gate) (pool.Job
 		}
 	}
 	job := pool.Job{Task: task, Delivery: d, Verdict: a.verdict, Repr: s.repr()}
+	broker.AtAdmitted.Pass()
 	s.lines.received(task)
 	s.watch.received(job)
 	if a.verdict == nil {
@@ -135,6 +138,7 @@ func (s *source) finish(done *pool.Finished) *broker.Finished {
 	if s.release(done.Job.Delivery) {
 		return nil
 	}
+	broker.AtEnded.Pass()
 	o, _ := g.known(done.Job.Task.Name)
 	settlement := g.rules(done.Job.Task.Name).settlement(*done, o)
 	s.lines.ended(done, settlement)
@@ -199,18 +203,7 @@ func undecodable(d *celery.Delivery, err error) *broker.DeadLetter {
 func newSource(s *Supervisor) *source {
 	return &source{
 		queues: s.broker,
-		gate: func() gate {
-			now := s.current.Load()
-			g := gate{known: now.known, rules: now.rules}
-			if s.control != nil {
-				g.revoked = func(t *celery.Task) bool {
-					s.awaitRevoked()
-					_, revoked := s.control.Revoked.Task(t)
-					return revoked
-				}
-			}
-			return g
-		},
+		gate:   s.gates(),
 		limits: s.limits,
 		turn: func(ctx context.Context, t *celery.Task, now time.Time) (time.Time, string) {
 			r := s.rate(t.Name)
@@ -228,5 +221,31 @@ func newSource(s *Supervisor) *source {
 		watch: s,
 		log:   s.log.Named("task"),
 		held:  make(map[*celery.Delivery]*holding),
+	}
+}
+
+// gates returns a function that gives the gate of the settings of now. Its parts are closures: made anew for each task they would
+// be a good part of what a task allocates.
+func (s *Supervisor) gates() func() gate {
+	type made struct {
+		of   *settings
+		gate gate
+	}
+	var last atomic.Pointer[made]
+	return func() gate {
+		now := s.current.Load()
+		if m := last.Load(); m != nil && m.of == now {
+			return m.gate
+		}
+		g := gate{known: now.known, rules: now.rules}
+		if s.control != nil {
+			g.revoked = func(t *celery.Task) bool {
+				s.awaitRevoked()
+				_, revoked := s.control.Revoked.Task(t)
+				return revoked
+			}
+		}
+		last.Store(&made{now, g})
+		return g
 	}
 }

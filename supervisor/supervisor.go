@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +59,7 @@ type Supervisor struct {
 	asked        askedLimits
 	terminations terminations
 	revokedKnown sync.Once                   // the first tasks waited for the list of the revoked
+	rebeat       chan struct{}               // the heartbeats have other settings
 	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
 
 	admin     *admin.Server // nil: none
@@ -83,7 +82,7 @@ type settings struct {
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), rebeat: make(chan struct{}, 1), output: o.Stderr, estimates: newEstimates()}
 	if s.output == nil {
 		s.output = os.Stderr
 	}
@@ -138,13 +137,13 @@ func (s *Supervisor) serve() error {
 	defer loops.Wait()
 	defer cancel() // before loops.Wait
 
-	if s.o.Handlers == nil { // a handler may start processes of its own and wants their status
+	if s.o.Handlers == nil { // a handler may start processes of its own and wants their status; orphans go to PID 1, see Run
 		if err := child.BecomeSubreaper(); err != nil {
 			s.log.Debug("orphans of children are not reaped", "error", err)
 		}
 		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
-	s.limitMemory()
+	s.limitMemory(s.o.Loaded.Config.Scaling)
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}
@@ -152,6 +151,11 @@ func (s *Supervisor) serve() error {
 		defer s.embedded.close()
 	}
 	if err := s.startApplication(ctx); err != nil {
+		if errors.Is(err, context.Canceled) { // only a stop cancels it
+			why, failure := s.stopping.reason()
+			s.log.Info("ended", "reason", why, "found", "the application was still being imported")
+			return failure
+		}
 		return err
 	}
 	defer s.closeApplication()
@@ -197,125 +201,6 @@ func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) e
 	s.embedded = e
 	loops.Go(func() { e.age(ctx) })
 	s.log.Warn("embedded broker: for a first try, it keeps nothing when this process ends", "url", e.url)
-	return nil
-}
-
-// startApplication imports the application and settles what its settings and ours make together.
-func (s *Supervisor) startApplication(ctx context.Context) error {
-	if s.withoutPython(s.o.Loaded.Config) {
-		s.generation.Store(newGeneration(nil, nil))
-		s.adopt(s.o.Loaded, python.Info{})
-		return nil
-	}
-	s.life.is(starting, "importing "+s.o.Loaded.Config.Python.App)
-	set, fallback := s.o.Loaded.Overrides()
-	o, why, err := s.pythonOptions(&s.o.Loaded.Effective, set, fallback, s.o.Loaded.Vars)
-	if err != nil {
-		return &SetupError{Err: err}
-	}
-	if err := checkURLs(o.Conf); err != nil {
-		return err
-	}
-	starting, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-s.stopping.warm:
-			cancel()
-		case <-starting.Done():
-		}
-	}()
-	app, err := python.Start(starting, o)
-	if err != nil {
-		return s.startError(err)
-	}
-	s.generation.Store(newGeneration(app, set))
-	info := app.Info()
-	for _, w := range info.Warnings {
-		s.log.Warn("application", "warning", w)
-	}
-	s.adopt(s.o.Loaded, info)
-	s.log.Debug("application imported", "took", fmt.Sprintf("%.3fs", info.Seconds), "interpreter", o.Interpreter, "reason", why)
-	return nil
-}
-
-// startError tells what an import error says, and whether a restart may cure it.
-func (s *Supervisor) startError(err error) error {
-	var bad *python.StartError
-	if !errors.As(err, &bad) {
-		return err
-	}
-	notes, hint := bad.Notes(), bad.Hint()
-	if hint != "" {
-		notes = notes[:len(notes)-1] // said last of all
-	}
-	if len(notes) > 0 {
-		s.log.Error("application does not start", "found", strings.Join(notes, "\n"))
-	}
-	if bad.Module != "" || bad.Type == "AttributeError" || bad.Type == "SyntaxError" {
-		return &SetupError{Err: bad, Hint: hint}
-	}
-	if hint != "" {
-		return fmt.Errorf("%w; %s", bad, hint)
-	}
-	return bad
-}
-
-// store keeps what a task says of itself while it runs.
-func (s *Supervisor) store(ctx context.Context, results []celery.Result) error {
-	return s.broker.Store(ctx, results)
-}
-
-// closeTimeout bounds each step of the end that does not depend on tasks.
-const closeTimeout = 5 * time.Second
-
-const hintURLs = "set broker.url and results.url, or CELERY_BROKER_URL and CELERY_RESULT_BACKEND"
-
-// connect checks where broker and results are, and prepares broker and control. No connection stays open yet.
-func (s *Supervisor) connect(ctx context.Context) error {
-	now := s.current.Load()
-	target, results, err := s.targets(now)
-	if err != nil {
-		return &SetupError{Err: err, Hint: hintURLs}
-	}
-	if err := s.checkFitness(ctx, target); err != nil {
-		return err
-	}
-	c := now.Config
-	s.target = target
-	s.consumed.set(c.Consumed())
-	s.broker, err = broker.New(broker.Options{
-		Target: target, Results: results, Node: s.node, Version: s.o.Version, StateDir: s.stateDir(),
-		Queues: c.Consumed(), QueueOrder: c.Broker.QueueOrder, KeyPrefix: c.Broker.KeyPrefix, Separator: c.Broker.Separator,
-		PrioritySteps: c.Broker.PrioritySteps, VisibilityTimeout: c.Broker.VisibilityTimeout,
-		UnackedKey: text(now.info.Settings.BrokerTransport["unacked_key"]), UnackedIndexKey: text(now.info.Settings.BrokerTransport["unacked_index_key"]),
-		UnackedMutexKey: text(now.info.Settings.BrokerTransport["unacked_mutex_key"]),
-		ResultExpires:   c.Results.Expires, MaxBlocked: c.Broker.MaxBlocked, BlockTimeout: c.Broker.BlockTimeout,
-		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
-		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Look, PeersEvery: c.Lease.LookWithPeers, Quarantine: c.Lease.Quarantine,
-		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
-		Judge: func(queue string, raw []byte) broker.Settlement { return s.source.judge(queue, raw) }, // Run comes after work made the source
-	})
-	if err != nil {
-		return &SetupError{Err: fmt.Errorf("broker: %w", err)}
-	}
-	s.turns = turns{shared: turnsOf(c.Broker.KeyPrefix, s.broker.Do), log: s.log.Named("task"), next: map[string]time.Time{}}
-	if err := s.fill(s.generation.Load(), now, target, results); err != nil {
-		return err
-	}
-	if !c.Control.Enabled {
-		return nil
-	}
-	s.control, err = control.New(control.Options{
-		Name: s.node, Log: s.log.Named("control"), Node: s.controlled(),
-		Names:       control.NewNames(target.DB, now.info.Settings.BrokerTransport, text(now.info.Conf["control_exchange"]), text(now.info.Conf["event_exchange"])),
-		Connect:     redisClient(target, "control"),
-		Events:      control.EventOptions{Enabled: c.Events.Enabled, Every: c.Events.Heartbeat, Version: now.info.Celery, Load: s.tally.load},
-		RevokedMost: c.Control.RevokesMax, RevokedAge: c.Control.RevokeExpire,
-	})
-	if err != nil {
-		return fmt.Errorf("remote control: %w", err)
-	}
 	return nil
 }
 
@@ -372,38 +257,8 @@ func (s *Supervisor) work(ctx context.Context) error {
 	return errors.Join(failure, asked, s.sayGoodbye())
 }
 
-// listenForPeers has the broker look for other nodes when one says that it is there.
-func (s *Supervisor) listenForPeers(ctx context.Context) {
-	err := s.control.Subscribe(ctx, s.broker.NoticeChannel(), func(string) { s.broker.Notice() })
-	if err != nil {
-		s.log.Warn("listen for other nodes", "error", err, "next", "look for them from time to time")
-	}
-}
-
 func (s *Supervisor) drain(why string) {
 	budget := s.current.Load().Config.Drain.Budget()
 	s.life.drains(why, budget)
 	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, budget)
-}
-
-func (s *Supervisor) sayGoodbye() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := s.broker.Close(ctx); err != nil {
-		return fmt.Errorf("close broker: %w", err)
-	}
-	return nil
-}
-
-// stateDir is where locks tell the next node on this host that this one is alive; empty if there is no such place.
-func (s *Supervisor) stateDir() string {
-	dir := os.Getenv("STATE_DIRECTORY") // systemd
-	if dir == "" {
-		dir = filepath.Join(os.TempDir(), fmt.Sprintf("agensium-%d", os.Getuid()))
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		s.log.Warn("no directory for locks", "error", err, "next", "after a crash a restart waits for the lease")
-		return ""
-	}
-	return dir
 }

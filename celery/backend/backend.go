@@ -31,10 +31,18 @@ type Options struct {
 	Discard        bool          // there is no result store: results are not kept
 	ErrorsAnyway   bool          // task_store_errors_even_if_ignored
 	Log            hclog.Logger
+}
 
-	// Errback runs a new style errback, one that takes (request, exc, traceback) and can only run in Python. It
-	// returns false if the task is none, and then it is sent as an old style one. nil: none is.
-	Errback func(ctx context.Context, errback *celery.Signature, r *celery.Request, exc celery.Exception, traceback string) (bool, error)
+// Errbacks calls the errbacks in a task's message, as [celery.Verdict.Errbacks] says.
+type Errbacks func(ctx context.Context, t *celery.Task, v *celery.Verdict) error
+
+type errbacksKey struct{}
+
+// WithErrbacks returns a context under which errbacks are called by call, which can run those that take (request, exc,
+// traceback) because it is Python. Without one all are sent as tasks that take the id, as Celery does with errbacks that a worker
+// does not have.
+func WithErrbacks(ctx context.Context, call Errbacks) context.Context {
+	return context.WithValue(ctx, errbacksKey{}, call)
 }
 
 // Backend records outcomes. Its methods may be called by any number of executors at once.
@@ -148,7 +156,11 @@ func (b *Backend) fail(ctx context.Context, rec Record, exc celery.Exception, tr
 		}
 	}
 	if callBack {
-		if err := b.errbacks(ctx, r.Errbacks(), r.ID, r.Root(), r, exc, traceback); err != nil {
+		sig, err := r.Signature()
+		if err != nil {
+			sig = &celery.Signature{Task: r.Name} // of a body that cannot be read
+		}
+		if err := b.errbacks(ctx, r.Errbacks(), sig, r.ID, r.Root(), r, exc, traceback); err != nil {
 			return lost(err)
 		}
 	}
@@ -199,30 +211,37 @@ func (b *Backend) Verdict(ctx context.Context, rec Record, v *celery.Verdict) (c
 	return b.fail(ctx, rec, celery.NewException(class, v.Args...), "", v.State, v.CallBack)
 }
 
-// errbacks calls the errbacks of the task id: new style ones here, the old ones together as a group.
-func (b *Backend) errbacks(ctx context.Context, list []*celery.Signature, id, root string, r *celery.Request, exc celery.Exception, traceback string) error {
-	var old []*celery.Signature
-	for _, e := range list {
-		if b.Errback != nil {
-			done, err := b.Errback(ctx, e, r, exc, traceback)
-			if err != nil {
-				b.Log.Error("errback raised", "task", e.Task, "id", id, "error", err)
-			}
-			if done {
-				continue
-			}
+// errbacks calls the errbacks of the task `of`: where there is Python all of them there, else together as a group.
+func (b *Backend) errbacks(ctx context.Context, list []*celery.Signature, of *celery.Signature, id, root string, r *celery.Request, exc celery.Exception, traceback string) error {
+	if call, ok := ctx.Value(errbacksKey{}).(Errbacks); ok {
+		err := b.inPython(ctx, call, list, of, id, root, exc, traceback)
+		if err == nil {
+			return nil
 		}
-		old = append(old, e)
+		b.Log.Error("errbacks not called by Python", "id", id, "error", err, "next", "send them as tasks")
 	}
-	if len(old) == 0 {
-		return nil
-	}
-	plan, err := b.Sender.ErrbackPlan(old, id, root, r)
+	plan, err := b.Sender.ErrbackPlan(list, id, root, r)
 	if err != nil {
 		b.Log.Error("errbacks not sent", "id", id, "error", err) // a signature that cannot be written: sending it again would not help
 		return nil
 	}
 	return b.perform(ctx, plan)
+}
+
+func (b *Backend) inPython(ctx context.Context, call Errbacks, list []*celery.Signature, of *celery.Signature, id, root string, exc celery.Exception, traceback string) error {
+	task, err := b.Sender.ErrbackJob(list, of, id, root)
+	if err != nil {
+		return err
+	}
+	parts, err := pyjson.Elements(nil, exc.Args)
+	if err != nil {
+		return err
+	}
+	args := make([]any, len(parts))
+	for i, p := range parts {
+		args[i] = p
+	}
+	return call(ctx, task, &celery.Verdict{State: celery.StateFailure, Type: exc.Type, Module: exc.Module, Args: args, CallBack: true, Errbacks: true, Traceback: traceback})
 }
 
 // perform carries out a plan: sizes of chords first, then the messages.

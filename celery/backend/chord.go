@@ -49,12 +49,12 @@ func (b *Backend) part(ctx context.Context, p chordPart, state celery.State, val
 	if err != nil || !last {
 		return err
 	}
-	results, failure, err := b.join(ctx, p.group)
+	results, why, err := b.join(ctx, p.group)
 	if err != nil {
 		return err
 	}
-	if failure != "" {
-		if err := b.failChord(ctx, p.body, failure, r); err != nil {
+	if why != nil {
+		if err := b.failChord(ctx, p.body, why, r); err != nil {
 			return err
 		}
 		// the parts stay until they expire, but a late copy of one must not fail the chord again
@@ -62,7 +62,8 @@ func (b *Backend) part(ctx context.Context, p chordPart, state celery.State, val
 	}
 	plan, err := b.Sender.Apply(p.body, []pyjson.Raw{results}, celery.Options{}, r)
 	if err != nil {
-		return b.failChord(ctx, p.body, fmt.Sprintf("Callback error: %s", celery.ExceptionOf(err).Repr()), r)
+		exc := celery.ExceptionOf(err)
+		return b.failChord(ctx, p.body, &failure{"Callback error: " + exc.Repr(), &exc}, r)
 	}
 	if err := b.perform(ctx, plan); err != nil {
 		return err
@@ -101,10 +102,16 @@ func (b *Backend) addPart(ctx context.Context, p chordPart, state celery.State, 
 	return claimed == 1, err
 }
 
-// join collects the results of a chord's header. failure is the message of the ChordError if a part failed.
-func (b *Backend) join(ctx context.Context, group string) (results pyjson.Raw, failure string, err error) {
+// failure says why a chord's body does not run.
+type failure struct {
+	message string            // of the ChordError
+	cause   *celery.Exception // of the part that failed; nil if it is not known
+}
+
+// join collects the results of a chord's header, or says why there are none.
+func (b *Backend) join(ctx context.Context, group string) (pyjson.Raw, *failure, error) {
 	var saved []byte
-	err = b.persist(ctx, "read header of chord", func() error {
+	err := b.persist(ctx, "read header of chord", func() error {
 		var err error
 		if saved, err = b.Results.Get(ctx, b.Documents.GroupKey(group, "")).Bytes(); errors.Is(err, redis.Nil) {
 			return nil
@@ -112,7 +119,7 @@ func (b *Backend) join(ctx context.Context, group string) (results pyjson.Raw, f
 		return err
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if saved != nil {
 		return b.joinSaved(ctx, saved)
@@ -129,13 +136,13 @@ func (b *Backend) join(ctx context.Context, group string) (results pyjson.Raw, f
 		return err
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	list := []byte{'['}
 	for i, p := range parts {
 		fields, err := pyjson.Elements(nil, []byte(p))
 		if err != nil || len(fields) != 4 {
-			return nil, "Join error: a part of the header is not readable", nil
+			return nil, &failure{"Join error: a part of the header is not readable", nil}, nil
 		}
 		var id, state string
 		_ = pyjson.Decode(fields[1], &id, nil)
@@ -148,13 +155,14 @@ func (b *Backend) join(ctx context.Context, group string) (results pyjson.Raw, f
 		}
 		list = append(list, fields[3]...)
 	}
-	return append(list, ']'), "", nil
+	return append(list, ']'), nil, nil
 }
 
 func failed(state string) bool { return state == "FAILURE" || state == "REVOKED" }
 
-func dependency(id string, value pyjson.Raw) string {
-	return fmt.Sprintf("Dependency %s raised %s", id, readException(value).Repr())
+func dependency(id string, value pyjson.Raw) *failure {
+	exc := readException(value)
+	return &failure{fmt.Sprintf("Dependency %s raised %s", id, exc.Repr()), &exc}
 }
 
 func readException(value pyjson.Raw) celery.Exception {
@@ -173,13 +181,17 @@ func readException(value pyjson.Raw) celery.Exception {
 }
 
 // failChord fails the body: its errbacks, its result and whatever was to follow it (backends/base.py
-// chord_error_from_stack).
-func (b *Backend) failChord(ctx context.Context, body *celery.Signature, message string, r *celery.Request) error {
-	exc := celery.NewException("celery.exceptions.ChordError", message)
+// chord_error_from_stack). The tasks of a group fail with what the header failed with, any other body with a ChordError.
+func (b *Backend) failChord(ctx context.Context, body *celery.Signature, why *failure, r *celery.Request) error {
+	exc := celery.NewException("celery.exceptions.ChordError", why.message)
+	failing, group := body.Failing()
+	if group && why.cause != nil {
+		exc = *why.cause
+	}
 	traceback := exc.LastLine() + "\n"
-	errbacks, rests := body.Remains()
+	rests := body.Rests()
 	id := body.ResultID()
-	b.Log.Warn("chord failed", "task", body.Task, "id", id, "error", message)
+	b.Log.Warn("chord failed", "task", body.Task, "id", id, "error", why.message)
 	value := exc.AppendJSON(nil)
 	var docs []celery.Result
 	for _, rest := range rests {
@@ -192,8 +204,11 @@ func (b *Backend) failChord(ctx context.Context, body *celery.Signature, message
 	if err := b.store(ctx, docs...); err != nil {
 		return err
 	}
-	if len(errbacks) > 0 && id != "" {
-		if err := b.errbacks(ctx, errbacks, id, id, r, exc, traceback); err != nil {
+	for _, f := range failing {
+		if len(f.Errbacks) == 0 || f.ID == "" {
+			continue
+		}
+		if err := b.errbacks(ctx, f.Errbacks, f.Task, f.ID, f.ID, r, exc, traceback); err != nil {
 			return err
 		}
 	}

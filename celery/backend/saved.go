@@ -8,12 +8,12 @@ import (
 
 // joinSaved collects the results of a header whose structure was saved because groups are nested in it: each result
 // comes from its own document.
-func (b *Backend) joinSaved(ctx context.Context, saved []byte) (results pyjson.Raw, failure string, err error) {
+func (b *Backend) joinSaved(ctx context.Context, saved []byte) (pyjson.Raw, *failure, error) {
 	var group struct {
 		Result pyjson.Raw `json:"result"`
 	}
 	if err := pyjson.Decode(saved, &group, nil); err != nil {
-		return nil, "Join error: the saved header is not readable", nil
+		return nil, &failure{"Join error: the saved header is not readable", nil}, nil
 	}
 	j := joiner{docs: map[string]document{}}
 	j.ids(group.Result)
@@ -29,7 +29,7 @@ func (b *Backend) joinSaved(ctx context.Context, saved []byte) (results pyjson.R
 			return err
 		})
 		if err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 		for i, v := range values {
 			var d document
@@ -38,8 +38,8 @@ func (b *Backend) joinSaved(ctx context.Context, saved []byte) (results pyjson.R
 			}
 		}
 	}
-	results, failure = j.value(group.Result)
-	return results, failure, nil
+	results, why := j.value(group.Result)
+	return results, why, nil
 }
 
 type document struct {
@@ -77,7 +77,7 @@ func (j *joiner) ids(raw pyjson.Raw) {
 	}
 }
 
-func (j *joiner) value(raw pyjson.Raw) (pyjson.Raw, string) {
+func (j *joiner) value(raw pyjson.Raw) (pyjson.Raw, *failure) {
 	id, children, isGroup := tuple(raw)
 	if !isGroup {
 		d := j.docs[id]
@@ -85,20 +85,20 @@ func (j *joiner) value(raw pyjson.Raw) (pyjson.Raw, string) {
 		case failed(d.Status):
 			return nil, dependency(id, d.Result)
 		case d.Status != "SUCCESS":
-			return nil, "Join error: no result of " + id
+			return nil, &failure{"Join error: no result of " + id, nil}
 		}
-		return d.Result, ""
+		return d.Result, nil
 	}
 	list := []byte{'['}
 	for i, c := range children {
-		v, failure := j.value(c)
-		if failure != "" {
-			return nil, failure
+		v, why := j.value(c)
+		if why != nil {
+			return nil, why
 		}
 		if i > 0 {
 			list = append(list, ", "...)
 		}
 		list = append(list, v...)
 	}
-	return append(list, ']'), ""
+	return append(list, ']'), nil
 }

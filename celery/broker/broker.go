@@ -124,7 +124,7 @@ func (b *Broker) Drain() {
 }
 
 // Close drains, writes what is owed, puts back what is still held, leaves the registry and closes the connections. When ctx ends
-// first the rest is left to recovery, and the error says how much that was.
+// first the rest is left to recovery, and the error says what becomes of it.
 func (b *Broker) Close(ctx context.Context) error {
 	b.Drain()
 	var err error
@@ -136,8 +136,7 @@ func (b *Broker) Close(ctx context.Context) error {
 		select {
 		case <-b.ended:
 		case <-ctx.Done():
-			s := b.Status()
-			err = fmt.Errorf("close broker: %d deliveries and %d settlements left to recovery: %w", s.Claims, s.Owed, context.Cause(ctx))
+			err = b.leftBehind(context.Cause(ctx))
 		}
 	}
 	b.closing.Do(func() {
@@ -147,6 +146,26 @@ func (b *Broker) Close(ctx context.Context) error {
 	<-b.ended
 	b.loops.Wait()
 	return err
+}
+
+// leftBehind says what becomes of what could not be written before the end. A node that held nothing loses nothing.
+func (b *Broker) leftBehind(cause error) error {
+	s := b.Status()
+	for _, c := range []*Condition{s.Results, s.Condition} {
+		if c != nil {
+			cause = errors.New(c.Error)
+		}
+	}
+	if s.Claims == 0 {
+		b.log.Warn("left without telling Redis", "error", cause, "next", "nothing was held; the node is forgotten when its lease ends")
+		return nil
+	}
+	ended := ""
+	if s.Owed > 0 {
+		ended = fmt.Sprintf("; for %d of them the result or the way back was not written, as if it had not ended", s.Owed)
+	}
+	return fmt.Errorf("messages stay claimed in Redis: %d, which this node gives back when it starts again, or another when the lease of %s has ended%s: %w",
+		s.Claims, s.LeaseTTL, ended, cause)
 }
 
 func (b *Broker) closeClients() {

@@ -163,6 +163,28 @@ func TestDrainEndsWaitsAndTakesNoMore(t *testing.T) {
 	}
 }
 
+// A wait that has just begun is ended by Redis too: nothing is in doubt, so that the registry has no entry left for others to look after.
+func TestADrainWhileWaitsBeginLeavesNothingInDoubt(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	far := celerytest.StartProxy(t, r.Addr())
+	far.Delay(2 * time.Millisecond)
+	c := r.Client(0)
+	for range 12 {
+		b := start(t, far.URL(0))
+		gone := make(chan error, 1)
+		go func() { _, err := b.Next(bounded(t), nil); gone <- err }()
+		celerytest.Eventually(t, "waits", func() bool { return b.Status().Blocked == 4 })
+		b.Drain()
+		if err := <-gone; !errors.Is(err, ErrDraining) {
+			t.Fatal(err)
+		}
+		closeBroker(t, b)
+		if left := c.Keys(bounded(t), "*").Val(); len(left) != 0 {
+			t.Fatalf("left: %q", left)
+		}
+	}
+}
+
 func TestCloseLeavesEverythingInTheQueue(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,40 +17,85 @@ import (
 )
 
 // The scenario does everything that the broker can do with a message. It is run once to count the requests, then once for each place
-// where a connection can be cut: before a request reaches Redis, before its reply comes back, and after that.
+// where a connection can be cut: before a request reaches Redis, before its reply comes back, and after that; and once for each request and
+// each reply that gets lost on a connection that seems to live.
 //
-// None of the cuts makes a second delivery unavoidable: a claim is found in its key, and all else is done by whoever finds the message there.
+// None of these makes a second delivery unavoidable: a claim is found in its key, and all else is done by whoever finds the message there.
 func TestEveryCut(t *testing.T) {
 	r := celerytest.StartRedis(t, "--databases", "1024")
-	requests := runScenario(t, r, 0, 0, 0)
+	requests := runScenario(t, r, 0, nil)
 	t.Logf("the scenario takes %d requests", requests)
 	stride := 1
 	if testing.Short() {
 		stride = 7
 	}
 	db := 0
-	for _, when := range []celerytest.When{celerytest.BeforeRequest, celerytest.BeforeReply, celerytest.AfterReply} {
+	for _, when := range []celerytest.When{celerytest.BeforeRequest, celerytest.BeforeReply, celerytest.AfterReply, celerytest.LostRequest, celerytest.LostReply} {
 		for n := 1; n <= requests+5; n += stride { // the loops run side by side: their number varies a little
 			db++
 			db := db
 			t.Run(fmt.Sprintf("%s %d", when, n), func(t *testing.T) {
 				t.Parallel()
-				runScenario(t, r, db, n, when)
+				var struck <-chan struct{}
+				asked := runScenario(t, r, db, func(p *celerytest.Proxy) { struck = p.CutAt(n, when) })
+				select {
+				case <-struck:
+				default:
+					if n <= asked && (when == celerytest.BeforeRequest || when == celerytest.LostRequest) { // a reply may never come
+						t.Errorf("nothing was cut, of %d requests", asked)
+					}
+				}
 			})
 		}
 	}
 }
 
-func runScenario(t *testing.T, r *celerytest.Redis, db, cut int, when celerytest.When) int {
+// The same over a network that is slow, or is a black hole every now and then.
+func TestASlowAndABrokenNetwork(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	t.Run("slow", func(t *testing.T) {
+		runScenario(t, r, 1, func(p *celerytest.Proxy) { p.Delay(2 * time.Millisecond) })
+	})
+	t.Run("black holes", func(t *testing.T) {
+		over := make(chan struct{})
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer close(over)
+		runScenario(t, r, 2, func(p *celerytest.Proxy) {
+			all.Go(func() {
+				for open := 10 * time.Millisecond; ; open += 10 * time.Millisecond { // at last long enough on any machine
+					for _, hole := range []bool{true, false} {
+						p.BlackHole(hole)
+						select {
+						case <-time.After(map[bool]time.Duration{true: 120 * time.Millisecond, false: open}[hole]):
+						case <-over:
+							p.BlackHole(false)
+							return
+						}
+					}
+				}
+			})
+		})
+	})
+}
+
+func runScenario(t *testing.T, r *celerytest.Redis, db int, trouble func(*celerytest.Proxy)) int {
 	c := r.Client(db)
 	p := celerytest.StartProxy(t, r.Addr())
 	push(t, c, "celery", "ack", "requeue", "park", "put back", "bury", "keep")
 	bury(t, c, "gone", 7, "celery", message("recovered", 0))
-	leaveUnacked(t, c, "left", time.Now().Add(-2*time.Hour))
-	if cut > 0 {
-		p.CutAt(cut, when)
+	killer, err := celery.Redelivered([]byte(message("killer", 0)), 5)
+	if err != nil {
+		t.Fatal(err)
 	}
-	b := start(t, p.URL(db), func(o *Options) { o.Quarantine = 50 * time.Millisecond })
+	bury(t, c, "gone too", 3, "celery", string(killer))
+	leaveUnacked(t, c, "left", time.Now().Add(-2*time.Hour))
+	if trouble != nil {
+		trouble(p)
+	}
+	b := start(t, p.URL(db), func(o *Options) {
+		o.Quarantine, o.IOTimeout, o.BlockTimeout = 50*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond
+	})
 
 	settle := func(d *celery.Delivery, times int) *Finished {
 		f := acked(d)
@@ -90,6 +136,7 @@ func runScenario(t *testing.T, r *celerytest.Redis, db, cut int, when celerytest
 	if err := b.Settle(bounded(t), *done); err != nil {
 		t.Fatal(err)
 	}
+	celerytest.Eventually(t, "the message that killed too often to be buried", func() bool { return c.HLen(bounded(t), "agensium:dead").Val() == 2 })
 	closeBroker(t, b)
 
 	if diff := cmp.Diff(want, seen); diff != "" {
@@ -108,7 +155,7 @@ func runScenario(t *testing.T, r *celerytest.Redis, db, cut int, when celerytest
 			t.Errorf("something is left in %s", key)
 		}
 	}
-	if n := c.HLen(bounded(t), "agensium:dead").Val(); n != 1 {
+	if n := c.HLen(bounded(t), "agensium:dead").Val(); n != 2 {
 		t.Errorf("%d dead letters", n)
 	}
 	return len(p.Requests())

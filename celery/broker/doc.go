@@ -10,12 +10,15 @@
 //
 //	engine.go   rounds: settlements and claims gathered into one pipeline
 //	claim.go    which keys are asked, and who gets what came
+//	shares.go   whose turn it is where the slots are divided between queues
 //	doubt.go    claim keys that a cut connection may have filled
 //	lifecycle.go  incarnations, changes of the registry, the end
 //	holdings.go  claims on their way from one incarnation to the next
 //	server.go   whether it is still the same Redis that answers
 //	wait.go     BLMOVE, one connection for each queue key that is empty
 //	results.go  results that must be stored before the claim is touched
+//	place.go    instants at which tests kill the process
+//	repeat.go   the shape of the loops that follow
 //	lease.go    the key that says that we live
 //	recover.go  what the dead held goes back to the queues
 //	inherit.go  what the dead held and no stock worker may run again goes to slots of ours

@@ -34,13 +34,15 @@ type engine struct {
 	waits       map[*wait]struct{}
 	spare       func()               // told of a message that is held for a slot to come; nil: none is
 	held        *claim               // that message
+	shares      *shares              // how the slots are divided between the queues; nil: not at all
 	bequests    []*bequest           // of dead nodes, for slots of ours
 	strange     map[string]*queueKey // lists that we do not consume but inherit from
 	unwritten   bool                 // the registry does not know one of them yet
 	unserved    []*claim             // inherited when the slot had gone, or come when the lease had ended
 	bequeathed  bool                 // we leave claims for others to inherit
 
-	up       bool // the last round was answered: claims are allowed
+	up       bool       // the connection answers: claims are allowed
+	probe    *redis.Cmd // of the round under way: asks whether it does
 	draining bool
 	paused   bool
 	closing  bool
@@ -159,10 +161,11 @@ func (e *engine) compose() {
 	want = e.withSpare(want)
 	if !e.up {
 		if e.batch.empty() && (want > 0 || e.closing) {
-			e.batch.do(purposeLease, "PING")
+			e.probe = e.batch.do(purposeLease, "PING")
 		}
 		return
 	}
+	e.shares.count(e.ring.queues, e.claims)
 	if !e.draining && !e.paused {
 		e.plan(want - e.planBequests(want))
 	}
@@ -181,6 +184,10 @@ func (e *engine) conclude(err error) (refusal error) {
 		if err != nil && refusal == nil {
 			refusal = err
 		}
+	}
+	if e.probe != nil {
+		note(refused(e.probe.Err()))
+		e.probe = nil
 	}
 	for i, d := range e.checks {
 		note(e.looked(d, e.looks[i], now))
@@ -220,13 +227,14 @@ func (e *engine) conclude(err error) (refusal error) {
 	return refusal
 }
 
-// trouble waits before the next round. Until one is answered nothing is claimed.
+// trouble waits before the next round. Until the connection answers nothing is claimed; what Redis refuses is tried again, so that the state ends when it
+// is taken and not before.
 func (e *engine) trouble(life context.Context, err error) {
 	e.doubtLines(err)
 	e.tally.connected.Store(answered(err))
 	d := e.backoff.next()
 	if c, changed := e.tally.queues.set(err); changed {
-		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.String())
+		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.Round(time.Millisecond).String())
 	}
 	e.report()
 	e.b.pause(life, d)

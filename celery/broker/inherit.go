@@ -75,6 +75,7 @@ func (e *engine) inherited(q *bequest, now time.Time) error {
 	switch {
 	case moved:
 		q.over = true
+		AtInherited.Pass()
 		e.tally.recovered.Add(1)
 		e.log.Info("message of a dead node inherited", "queue", q.key.queue, "next", "a slot records what became of it")
 		c := e.newClaim(t, q.key, marked(q.raw, true), now)

@@ -121,26 +121,13 @@ func poke(wake chan struct{}) {
 }
 
 func (l *lease) run(life context.Context) {
-	var retry backoff
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-life.Done():
-			return
-		case <-timer.C:
-		case <-l.wake:
-		}
+	l.b.repeat(life, l.wake, "renew the lease", func(life context.Context) (time.Duration, error) {
 		next, err := l.renew(life)
 		if err != nil {
-			next = retry.next()
 			l.b.inbox.call(func() { l.b.eng.doubtLines(err) })
-			l.b.log.Debug("lease not renewed", "error", err, "next", "retry in "+next.String())
-		} else {
-			retry.reset()
 		}
-		timer.Reset(next)
-	}
+		return next, err
+	})
 }
 
 // renew writes the lease if that is due and returns when to come again.

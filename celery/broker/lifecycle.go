@@ -42,8 +42,12 @@ func (e *engine) incarnate(life context.Context) error {
 	if err := e.execNow(life, hset, set); err != nil {
 		return err
 	}
+	AtRegistered.Pass()
 	if err := e.moveHoldings(life); err != nil {
 		return err
+	}
+	if len(n.moving) > 0 {
+		AtMoved.Pass()
 	}
 	first := e.incarnation == ""
 	e.incarnation, e.tickets, e.next = n.id, n.tickets, nil
@@ -202,6 +206,7 @@ func (e *engine) leave(life context.Context) {
 		return
 	}
 	defer e.b.lease.unlock(true)
+	AtLeaving.Pass()
 	e.batch.do(purposeLease, "DEL", e.ring.lease(e.incarnation))
 	if len(e.doubts) == 0 && !e.bequeathed {
 		e.batch.do(purposeRegistry, "HDEL", e.ring.nodes(), e.incarnation)

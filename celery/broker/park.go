@@ -65,28 +65,16 @@ func (p *parking) notice(until time.Time) {
 
 func (p *parking) poke() { poke(p.wake) }
 
-func (p *parking) run(life context.Context) {
-	var retry backoff
-	timer := time.NewTimer(time.Hour) // the engine pokes when it is connected
-	defer timer.Stop()
-	for {
-		select {
-		case <-life.Done():
-			return
-		case <-timer.C:
-		case <-p.wake:
-		}
-		p.setNext(time.Time{})
-		next, err := p.wakeDue(life)
-		if err != nil {
-			next = time.Now().Add(retry.next())
-			p.b.log.Debug("wake parked tasks", "error", err)
-		} else {
-			retry.reset()
-		}
-		p.setNext(next)
-		timer.Reset(time.Until(next))
+func (p *parking) run(life context.Context) { p.b.repeat(life, p.wake, "wake parked tasks", p.look) }
+
+func (p *parking) look(life context.Context) (time.Duration, error) {
+	p.setNext(time.Time{})
+	next, err := p.wakeDue(life)
+	if err != nil {
+		next = time.Now().Add(longestPause) // at the latest
 	}
+	p.setNext(next)
+	return time.Until(next), err
 }
 
 func (p *parking) setNext(next time.Time) {
@@ -167,10 +155,12 @@ func (p *parking) wakeThese(life context.Context, due []redis.Z) error {
 	if len(argv) == 0 {
 		return nil
 	}
+	AtWaking.Pass()
 	n, err := p.b.aux.Do(life, wakeScript.args(keys, argv...)...).Int()
 	if err != nil {
 		return fmt.Errorf("wake %d parked tasks: %w", len(argv)/2, err)
 	}
+	AtWoken.Pass()
 	p.b.tally.woken.Add(uint64(n))
 	return nil
 }

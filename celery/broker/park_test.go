@@ -2,6 +2,8 @@ package broker
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,8 +40,9 @@ func TestAParkedTaskWakesOnceWithTwoBrokers(t *testing.T) {
 	}
 	closeBroker(t, a)
 	closeBroker(t, b)
-	if left := c.Keys(bounded(t), "*").Val(); len(left) != n {
-		t.Errorf("%d keys left, want the %d results", len(left), n)
+	left := slices.DeleteFunc(c.Keys(bounded(t), "*").Val(), func(key string) bool { return strings.HasPrefix(key, "celery-task-meta-") })
+	if len(left) != 0 {
+		t.Errorf("left besides the results: %q; registry: %v", left, c.HGetAll(bounded(t), "agensium:nodes").Val())
 	}
 }
 

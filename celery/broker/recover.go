@@ -26,27 +26,7 @@ func newRecovery(b *Broker, ring *keyring) *recovery {
 
 func (r *recovery) poke() { poke(r.wake) }
 
-func (r *recovery) run(life context.Context) {
-	var retry backoff
-	timer := time.NewTimer(time.Hour) // the engine pokes when it is connected
-	defer timer.Stop()
-	for {
-		select {
-		case <-life.Done():
-			return
-		case <-timer.C:
-		case <-r.wake:
-		}
-		next, err := r.look(life)
-		if err != nil {
-			next = retry.next()
-			r.b.log.Debug("look for dead nodes", "error", err, "next", "retry in "+next.String())
-		} else {
-			retry.reset()
-		}
-		timer.Reset(next)
-	}
-}
+func (r *recovery) run(life context.Context) { r.b.repeat(life, r.wake, "look for dead nodes", r.look) }
 
 // look goes through the registry once and returns when to look again.
 func (r *recovery) look(life context.Context) (time.Duration, error) {
@@ -186,6 +166,7 @@ func (r *recovery) sweepNames(life context.Context, n *node, list string, names 
 
 // giveBack settles a message of a dead node, as the judge says or by the rule. The claim key decides who does it, should two try.
 func (r *recovery) giveBack(life context.Context, n *node, list, name string, raw []byte) error {
+	AtRecovering.Pass()
 	queue := r.ring.queueOf(list)
 	var s Settlement
 	if r.b.opt.Judge != nil {

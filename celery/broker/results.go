@@ -102,7 +102,7 @@ func (s *storer) run(life context.Context) {
 		}
 		d := retry.next()
 		if c, changed := s.cond.set(err); changed {
-			s.b.log.Warn("result store is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.String())
+			s.b.log.Warn("result store is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.Round(time.Millisecond).String())
 		}
 		s.b.pause(life, d)
 		if life.Err() != nil {
@@ -148,6 +148,7 @@ func (s *storer) store(life context.Context, all []*work) ([]*work, error) {
 			continue
 		}
 		w.stored = true
+		AtStored.Pass()
 		if !s.b.inbox.hand(w) {
 			w.answer(nil, ErrClosed)
 		}

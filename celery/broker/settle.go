@@ -28,6 +28,7 @@ func (e *engine) admit(w *work) bool {
 			return false
 		default:
 			c.ending = true
+			e.shares.add(c.Queue, -1)
 			w.claim = c
 		}
 	}
@@ -154,6 +155,7 @@ func (e *engine) release(w *work, ours bool) {
 	if c.ticket == nil { // of a dead node: whoever was first has done it
 		if ours {
 			e.tally.recovered.Add(1)
+			AtRecovered.Pass()
 			e.log.Info("message of a dead node given back", "queue", c.Queue, "reason", string(action))
 		}
 		return
@@ -175,10 +177,14 @@ func (e *engine) release(w *work, ours bool) {
 func (b *Broker) settledAs(a Action, s *Settlement) {
 	switch a {
 	case Park:
+		AtParking.Pass()
 		b.tally.parked.Add(1)
 		b.parking.notice(s.Until)
 	case Bury:
+		AtBuried.Pass()
 		b.tally.buried.Add(1)
+	default:
+		AtSettled.Pass()
 	}
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,12 +87,13 @@ type tally struct {
 
 // condition holds the present state of one server.
 type condition struct {
-	mu  sync.Mutex
-	now *Condition
+	mu   sync.Mutex
+	now  *Condition
+	told []string // the names that it had since all was well
 }
 
-// set notes err and reports whether the condition changed its name.
-func (c *condition) set(err error) (Condition, bool) {
+// set notes err and reports whether that is news: a server that is overwhelmed may refuse in turns.
+func (c *condition) set(err error) (_ Condition, news bool) {
 	k := redisconn.Classify(err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +104,11 @@ func (c *condition) set(err error) (Condition, bool) {
 		return n, false
 	}
 	c.now = &Condition{Name: k.Name, Hint: k.Hint, Error: err.Error(), Since: time.Now()}
-	return *c.now, true
+	news = !slices.Contains(c.told, k.Name)
+	if news {
+		c.told = append(c.told, k.Name)
+	}
+	return *c.now, news
 }
 
 // clear reports how long the condition lasted; 0 if there was none.
@@ -113,7 +119,7 @@ func (c *condition) clear() time.Duration {
 		return 0
 	}
 	d := time.Since(c.now.Since)
-	c.now = nil
+	c.now, c.told = nil, nil
 	return max(d, 1)
 }
 

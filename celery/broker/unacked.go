@@ -27,25 +27,9 @@ func newLeftover(b *Broker, ring *keyring) *leftover {
 func (u *leftover) poke() { poke(u.wake) }
 
 func (u *leftover) run(life context.Context) {
-	var retry backoff
-	timer := time.NewTimer(time.Hour) // the engine pokes when it is connected
-	defer timer.Stop()
-	for {
-		select {
-		case <-life.Done():
-			return
-		case <-timer.C:
-		case <-u.wake:
-		}
-		next := u.b.opt.LookEvery
-		if err := u.look(life); err != nil {
-			next = retry.next()
-			u.b.log.Debug("restore what stock workers left", "error", err, "next", "retry in "+next.String())
-		} else {
-			retry.reset()
-		}
-		timer.Reset(next)
-	}
+	u.b.repeat(life, u.wake, "restore what stock workers left", func(life context.Context) (time.Duration, error) {
+		return u.b.opt.LookEvery, u.look(life)
+	})
 }
 
 const (
@@ -147,6 +131,7 @@ func (u *leftover) restore(life context.Context, tag string) error {
 	for _, q := range queues {
 		keys = append(keys, u.ring.listFor(q, priorityOf(envelope)))
 	}
+	AtRestoring.Pass()
 	n, err := u.b.aux.Do(life, restoreScript.args(keys, tag, marked(envelope, false))...).Int()
 	if err != nil {
 		return fmt.Errorf("restore a message of unacked: %w", err)

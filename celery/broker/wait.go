@@ -17,9 +17,13 @@ type wait struct {
 	epoch   int
 	line    *line
 	started time.Time
-	expires time.Time // when Redis gives up by itself
-	cut     bool      // by us
+	expires time.Time     // when Redis gives up by itself
+	cut     bool          // by us
+	over    chan struct{} // closed when its reply, or its end, is known
 }
+
+// errUnsent ends a wait that was cut before its command was sent: nothing is in doubt.
+var errUnsent = errors.New("cut before it was sent")
 
 // landing is how a wait ended.
 type landing struct {
@@ -63,16 +67,16 @@ func (l *line) identify(ctx context.Context) int64 {
 }
 
 // unblock lets Redis end the command under way as if its time were over: then its reply says what became of it, and nothing is in
-// doubt. It reports whether Redis did.
-func (l *line) unblock(ctx context.Context, by *redis.Client) bool {
+// doubt. It reports whether Redis did; no error and false mean that no command of this connection waits there, not yet or not any more.
+func (l *line) unblock(ctx context.Context, by *redis.Client) (bool, error) {
 	l.mu.Lock()
 	id := l.id
 	l.mu.Unlock()
 	if id == 0 {
-		return false
+		return false, errors.New("the number of the connection is not known")
 	}
 	n, err := by.ClientUnblock(ctx, id).Result()
-	return err == nil && n == 1
+	return n == 1, err
 }
 
 // cut ends the command under way, wherever it is: dialing, being sent, or waiting.
@@ -96,11 +100,15 @@ func (e *engine) watch() {
 		}
 		return
 	}
-	if !e.up || len(e.waiters) == 0 && !e.owedWant() && !e.spareWaits() {
+	if !e.up || len(e.waiters) == 0 && e.owedWanting() == 0 && !e.spareWaits() {
 		return
 	}
+	free := 0
+	if e.shares != nil {
+		free = e.withSpare(len(e.waiters) + e.owedWanting())
+	}
 	for _, k := range e.ring.keys {
-		if k.state != tryBlock {
+		if k.state != tryBlock || e.shares.barred(k.queue, free) {
 			continue
 		}
 		if len(e.waits) >= e.b.opt.MaxBlocked && !e.busier(k) {
@@ -113,13 +121,13 @@ func (e *engine) watch() {
 	}
 }
 
-func (e *engine) owedWant() bool {
+func (e *engine) owedWanting() (n int) {
 	for _, w := range e.owed {
 		if w.wants && !w.gone() {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // busier tells whether k gave a message more recently than a key that is waited on; that one then ends its wait to make room.
@@ -154,19 +162,27 @@ func (e *engine) block(k *queueKey) {
 	k.line.cancel = cancel
 	k.line.mu.Unlock()
 	now := time.Now()
-	w := &wait{key: k, ticket: t, epoch: e.epoch, line: k.line, started: now, expires: now.Add(e.b.opt.BlockTimeout)}
+	w := &wait{key: k, ticket: t, epoch: e.epoch, line: k.line, started: now, expires: now.Add(e.b.opt.BlockTimeout), over: make(chan struct{})}
 	k.state = blocked
 	e.waits[w] = struct{}{}
 	e.tally.commands.add(purposeWait, 1)
 	name := t.name(e.ring, e.incarnation, k)
 	e.b.loops.Go(func() {
 		defer cancel()
+		defer close(w.over)
 		w.line.identify(ctx)
+		if ctx.Err() != nil {
+			e.b.inbox.land(landing{w, nil, errUnsent})
+			return
+		}
 		cmd := w.line.client.BLMove(ctx, k.list, name, "RIGHT", "LEFT", e.b.opt.BlockTimeout)
 		raw, err := cmd.Bytes()
 		e.b.inbox.land(landing{w, raw, err})
 	})
 }
+
+// unblockPatience is how long Redis is asked to end a wait whose command it has not got yet, or whose reply is on its way.
+const unblockPatience = 250 * time.Millisecond
 
 // cut ends a wait. If Redis cannot be asked to end it, its connection is closed, and what it did is in doubt.
 func (e *engine) cut(w *wait) {
@@ -178,11 +194,23 @@ func (e *engine) cut(w *wait) {
 		w.line.cut()
 		return
 	}
-	e.tally.commands.add(purposeWait, 1)
 	e.b.loops.Go(func() {
-		if !w.line.unblock(e.b.life, e.b.aux) {
-			w.line.cut()
+		for pause := time.Millisecond; pause < unblockPatience; pause *= 2 {
+			e.tally.commands.add(purposeWait, 1)
+			done, err := w.line.unblock(e.b.life, e.b.aux)
+			if done {
+				return
+			}
+			if err != nil {
+				break
+			}
+			select {
+			case <-w.over:
+				return
+			case <-time.After(pause):
+			}
 		}
+		w.line.cut()
 	})
 }
 
@@ -214,6 +242,8 @@ func (e *engine) landed(l landing) {
 	case l.err == redis.Nil:
 		e.tickets.put(w.ticket)
 		w.line.retry.reset()
+	case l.err == errUnsent:
+		e.tickets.put(w.ticket)
 	case answered(l.err):
 		e.tickets.put(w.ticket)
 		e.ail(k, l.err, now)
@@ -228,9 +258,12 @@ func (e *engine) landed(l landing) {
 // swift is the time within which a BLMOVE counts as not having waited: a few round trips.
 func (e *engine) swift() time.Duration { return max(3*e.round, 2*time.Millisecond) }
 
-// doubtLines makes the engine prove its connection before it claims again. If one call had no answer in time the other connections may be
+// doubtLines makes the engine prove its connection before it claims again, unless it was a refusal that came by it. If one call had no answer in time the other connections may be
 // as dead, and a BLMOVE would find out minutes later: they are cut.
 func (e *engine) doubtLines(err error) {
+	if answered(err) {
+		return
+	}
 	e.up = false
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -240,13 +273,14 @@ func (e *engine) doubtLines(err error) {
 	}
 }
 
-// ail lets a key rest whose wait was cut or refused, and makes the engine prove its own connection before it claims again.
+// ail lets a key rest whose wait was cut or refused. If it was cut the engine proves its own connection before it claims again; if it was refused
+// its next LMOVE will be, too, and say so.
 func (e *engine) ail(k *queueKey, err error, now time.Time) {
 	if k.line == nil {
 		return
 	}
 	pause := k.line.retry.next()
 	k.state, k.restUntil = resting, now.Add(pause)
-	e.up = false
+	e.up = e.up && answered(err)
 	e.log.Debug("wait ended", "queue", k.queue, "error", err, "next", "retry in "+pause.String())
 }

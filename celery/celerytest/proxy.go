@@ -24,6 +24,7 @@ type Proxy struct {
 	cut      cut
 	hole     bool
 	refuse   bool
+	answer   string
 	delay    time.Duration
 	changed  chan struct{} // closed and replaced when hole changes
 	closed   bool
@@ -38,10 +39,12 @@ const (
 	BeforeRequest When = iota + 1 // the server never sees the command
 	BeforeReply                   // the server does the command, the client never sees the reply
 	AfterReply                    // the client sees the reply, and then the end
+	LostRequest                   // as BeforeRequest, but the connection stays open and nobody hears anything on it any more
+	LostReply                     // as BeforeReply, in the same way
 )
 
 func (w When) String() string {
-	return [...]string{"never", "before request", "before reply", "after reply"}[w]
+	return [...]string{"never", "before request", "before reply", "after reply", "lost request", "lost reply"}[w]
 }
 
 type cut struct {
@@ -100,6 +103,15 @@ func (p *Proxy) Refuse(on bool) {
 	p.refuse = on
 }
 
+// Answer ends the connections that there are and answers each command on new ones with a line of RESP instead of asking Redis, as a provider
+// does whose quota is used up. Empty: Redis is asked again.
+func (p *Proxy) Answer(line string) {
+	p.mu.Lock()
+	p.answer = line
+	p.mu.Unlock()
+	p.CutAll()
+}
+
 // BlackHole lets nothing through, while on: connections stay open, new ones are accepted, and nobody hears anything.
 // What was sent meanwhile arrives when it is switched off.
 func (p *Proxy) BlackHole(on bool) {
@@ -140,10 +152,14 @@ func (p *Proxy) accept() {
 			return
 		}
 		p.mu.Lock()
-		refuse := p.refuse || p.closed
+		refuse, answer := p.refuse || p.closed, p.answer
 		p.mu.Unlock()
 		if refuse {
 			reset(client)
+			continue
+		}
+		if answer != "" {
+			p.serve(&link{p: p, client: client, server: client, ended: make(chan struct{})}, func(l *link) { l.answer(answer) })
 			continue
 		}
 		server, err := net.Dial("tcp", p.target)
@@ -151,11 +167,11 @@ func (p *Proxy) accept() {
 			reset(client)
 			continue
 		}
-		p.serve(&link{p: p, client: client, server: server, ended: make(chan struct{})})
+		p.serve(&link{p: p, client: client, server: server, ended: make(chan struct{})}, (*link).carry)
 	}
 }
 
-func (p *Proxy) serve(l *link) {
+func (p *Proxy) serve(l *link, how func(*link)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -164,10 +180,7 @@ func (p *Proxy) serve(l *link) {
 	}
 	p.conns[l] = struct{}{}
 	p.wg.Go(func() {
-		var both sync.WaitGroup
-		both.Go(l.requests)
-		both.Go(l.replies)
-		both.Wait()
+		how(l)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.conns, l)

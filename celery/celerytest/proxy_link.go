@@ -32,6 +32,28 @@ func reset(c net.Conn) {
 	_ = c.Close()
 }
 
+// carry serves both directions.
+func (l *link) carry() {
+	var both sync.WaitGroup
+	both.Go(l.requests)
+	both.Go(l.replies)
+	both.Wait()
+}
+
+// answer says the same to each command.
+func (l *link) answer(line string) {
+	defer l.end()
+	in := bufio.NewReader(l.client)
+	for {
+		if _, _, err := readCommand(in); err != nil {
+			return
+		}
+		if _, err := io.WriteString(l.client, line+"\r\n"); err != nil {
+			return
+		}
+	}
+}
+
 // requests carries commands to the server, up to the one where the connection is to be cut.
 func (l *link) requests() {
 	defer l.end()
@@ -47,8 +69,8 @@ func (l *link) requests() {
 		}
 		when := l.p.asked(args)
 		if !l.expect(when) {
-			l.cut()
-		} else if when != BeforeRequest && !l.pass(l.server, raw) {
+			l.cut(when)
+		} else if when != BeforeRequest && when != LostRequest && !l.pass(l.server, raw) {
 			return
 		}
 		if when != 0 {
@@ -62,7 +84,7 @@ func (l *link) requests() {
 func (l *link) expect(when When) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if when == BeforeRequest && len(l.waiting) == 0 {
+	if (when == BeforeRequest || when == LostRequest) && len(l.waiting) == 0 {
 		return false
 	}
 	l.waiting = append(l.waiting, when)
@@ -77,8 +99,13 @@ func (l *link) answered() (when When) {
 		return 0
 	}
 	when, l.waiting = l.waiting[0], l.waiting[1:]
-	if len(l.waiting) == 1 && l.waiting[0] == BeforeRequest {
-		when, l.waiting = AfterReply, nil
+	if len(l.waiting) == 1 {
+		switch l.waiting[0] {
+		case BeforeRequest:
+			when, l.waiting = AfterReply, nil
+		case LostRequest:
+			when, l.waiting = LostRequest, nil
+		}
 	}
 	return when
 }
@@ -97,21 +124,24 @@ func (l *link) replies() {
 			return
 		}
 		when := l.answered()
-		if when != BeforeReply && !l.pass(l.client, raw) {
+		if when != BeforeReply && when != LostReply && !l.pass(l.client, raw) {
 			l.end()
 			return
 		}
 		if when != 0 {
-			l.cut()
+			l.cut(when)
 			return
 		}
 	}
 }
 
-// cut ends the server's side at once and the client's in order, so that the client reads what was passed before.
-func (l *link) cut() {
-	_ = l.client.(*net.TCPConn).CloseWrite()
-	reset(l.server)
+// cut ends the server's side at once and the client's in order, so that the client reads what was passed before; or it leaves both open,
+// silent until the client gives up.
+func (l *link) cut(when When) {
+	if when != LostRequest && when != LostReply {
+		_ = l.client.(*net.TCPConn).CloseWrite()
+		reset(l.server)
+	}
 	l.p.wasCut()
 }
 

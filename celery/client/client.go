@@ -23,6 +23,7 @@ type Options struct {
 	ResultPrefix  string         // global_keyprefix of the result store, complete
 	ResultExpires time.Duration  // result_expires; 0: a day
 	Sender        *celery.Sender // nil: NewSender
+	Tasks         *celery.Mux    // handlers whose Expires holds for what is sent to them; nil: the sender's
 	PoolSize      int            // connections to the broker; 0: 4
 }
 
@@ -39,7 +40,23 @@ type Client struct {
 	closed    error // what Close said
 }
 
-// New returns a client. It opens connections when it needs them.
+// Open returns a client by the URLs that Celery has in broker_url and result_backend; an empty one for results is the
+// broker's. It opens connections when it needs them.
+func Open(broker, results string) (*Client, error) {
+	var o Options
+	var err error
+	if o.Broker, err = redisconn.Parse(broker, nil); err != nil {
+		return nil, fmt.Errorf("open client: %w", err)
+	}
+	if results != "" {
+		if o.Results, err = redisconn.Parse(results, nil); err != nil {
+			return nil, fmt.Errorf("open client: results: %w", err)
+		}
+	}
+	return New(o)
+}
+
+// New returns a client, as Open does, with more to say.
 func New(o Options) (*Client, error) {
 	if o.Broker == nil {
 		return nil, fmt.Errorf("new client: no broker")
@@ -56,6 +73,11 @@ func New(o Options) (*Client, error) {
 	c := &Client{options: o, sender: o.Sender, documents: celery.Documents{KeyPrefix: o.ResultPrefix}}
 	if c.sender == nil {
 		c.sender = celery.NewSender()
+	}
+	if o.Tasks != nil {
+		sender := *c.sender
+		sender.Tasks = o.Tasks
+		c.sender = &sender
 	}
 	c.broker = o.Broker.Client(redisconn.ClientOptions{Name: "agensium-client", PoolSize: o.PoolSize})
 	c.results = c.broker

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type Options struct {
 	Events  EventOptions
 	Log     hclog.Logger
 
+	Keepalive   time.Duration // between looks whether a silent subscription still stands; 0: Keepalive
 	RevokedMost int           // revocations that are kept; 0: RevokedMost
 	RevokedAge  time.Duration // for so long; 0: RevokedAge
 }
@@ -41,7 +43,7 @@ func New(o Options) (*Control, error) {
 		return nil, errors.New("control needs a name, names, a way to connect and a log")
 	}
 	k := &link{connect: o.Connect}
-	c := &Control{Clock: new(Clock), listener: newListener(o.Connect, o.Log), link: k}
+	c := &Control{Clock: new(Clock), listener: newListener(o.Connect, cmp.Or(o.Keepalive, Keepalive), o.Log), link: k}
 	c.Revoked = newRevoked(o.RevokedMost, o.RevokedAge, o.Names, k, o.Log)
 	c.Events = newEvents(o.Name, o.Events, o.Names, k, c.Clock, o.Log)
 	h := &commands{node: o.Name, of: o.Node, revoked: c.Revoked, events: c.Events, clock: c.Clock, log: o.Log}

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// keepalive is how often a silent subscription is asked whether it still lives. It finds proxies that forget a
-	// connection; a dead peer is found earlier, by TCP.
-	keepalive = 5 * time.Minute
+	// Keepalive is how often a silent subscription is asked whether it still lives, if Options do not say. It finds proxies
+	// that forget a connection; a dead peer is found earlier, by TCP.
+	Keepalive = 10 * time.Minute
 	// pongWait is how long the answer may take.
 	pongWait = 15 * time.Second
 
@@ -42,7 +42,7 @@ type listener struct {
 	pubsub   *redis.PubSub // nil while there is no connection
 }
 
-func newListener(connect func() *redis.Client, log hclog.Logger) *listener {
+func newListener(connect func() *redis.Client, keepalive time.Duration, log hclog.Logger) *listener {
 	return &listener{
 		connect: connect, keepalive: keepalive, pongWait: pongWait, log: log,
 		channels: map[string]func(string){},

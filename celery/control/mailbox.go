@@ -88,7 +88,7 @@ func (m *mailbox) receive(payload string) {
 	m.clock.Forward()
 	r, err := decodeRequest([]byte(payload))
 	if err != nil {
-		m.log.Warn("control message ignored", "error", err, "size", len(payload), "next", "wait for the next one")
+		m.log.Warn("control message ignored", "error", err, "bytes", len(payload), "next", "wait for the next one")
 		return
 	}
 	m.clock.Adjust(r.clock)

@@ -144,7 +144,7 @@ func (r *Revoked) write(ctx context.Context, client *redis.Client, news []revoca
 func (r *Revoked) noticed(payload string) {
 	var n notice
 	if err := json.Unmarshal([]byte(payload), &n); err != nil {
-		r.log.Warn("notice of revoked tasks ignored", "error", err, "size", len(payload))
+		r.log.Warn("notice of revoked tasks ignored", "error", err, "bytes", len(payload))
 		return
 	}
 	at := time.Unix(n.At, 0)

@@ -540,7 +540,7 @@ func float(raw Raw) (float64, bool) {
 	return f, true
 }
 
-// IsScalar tells whether struct type t is one value to Decode, and not an object with fields.
+// IsScalar tells whether type t is one value to Decode, whatever it is made of: not an object with fields, not a list.
 func IsScalar(t reflect.Type) bool {
 	switch t {
 	case timeType, dateType, bigType:

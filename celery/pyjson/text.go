@@ -6,10 +6,14 @@ import (
 	"unicode/utf8"
 )
 
-// unquote returns the text of a checked JSON string. A lone surrogate becomes the three bytes that UTF-8 would
-// give it: no valid Go text, but AppendString writes it back as it came.
-func unquote(quoted []byte) string {
-	inner := quoted[1 : len(quoted)-1]
+// unquote returns the text of a checked JSON string. A lone surrogate becomes the three bytes that UTF-8 would give it: no valid Go
+// text, but AppendString writes it back as it came.
+func unquote(quoted []byte) string { return unescape(quoted[1:len(quoted)-1], true) }
+
+// Text returns the text of a checked JSON string, given without its quotes, as Go has it: a lone surrogate becomes U+FFFD.
+func Text(inner []byte) string { return unescape(inner, false) }
+
+func unescape(inner []byte, keepSurrogates bool) string {
 	if bytes.IndexByte(inner, '\\') < 0 {
 		return string(inner)
 	}
@@ -43,8 +47,10 @@ func unquote(quoted []byte) string {
 						continue
 					}
 				}
-				out = append(out, 0xE0|byte(unit>>12), 0x80|byte(unit>>6)&0x3F, 0x80|byte(unit)&0x3F)
-				continue
+				if keepSurrogates {
+					out = append(out, 0xE0|byte(unit>>12), 0x80|byte(unit>>6)&0x3F, 0x80|byte(unit)&0x3F)
+					continue
+				}
 			}
 			out = utf8.AppendRune(out, unit)
 		default:

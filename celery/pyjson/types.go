@@ -42,11 +42,34 @@ func appendTime(dst []byte, t time.Time) []byte {
 // AppendISO appends t as Python's datetime.isoformat does: microseconds only if there are any, the offset as
 // +00:00 and never as Z.
 func AppendISO(dst []byte, t time.Time) []byte {
-	dst = t.AppendFormat(dst, "2006-01-02T15:04:05")
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	dst = appendDigits(dst, year, 4)
+	dst = appendDigits(append(dst, '-'), int(month), 2)
+	dst = appendDigits(append(dst, '-'), day, 2)
+	dst = appendDigits(append(dst, 'T'), hour, 2)
+	dst = appendDigits(append(dst, ':'), minute, 2)
+	dst = appendDigits(append(dst, ':'), second, 2)
 	if us := t.Nanosecond() / 1000; us != 0 {
-		dst = append(dst, '.', byte('0'+us/100000), byte('0'+us/10000%10), byte('0'+us/1000%10), byte('0'+us/100%10), byte('0'+us/10%10), byte('0'+us%10))
+		dst = appendDigits(append(dst, '.'), us, 6)
+	}
+	if t.Location() == time.UTC {
+		return append(dst, "+00:00"...)
 	}
 	return t.AppendFormat(dst, "-07:00")
+}
+
+// appendDigits appends n, which is not negative, with zeros before it.
+func appendDigits(dst []byte, n, width int) []byte {
+	start := len(dst)
+	for range width {
+		dst = append(dst, '0')
+	}
+	for i := len(dst) - 1; i >= start && n > 0; i-- {
+		dst[i] += byte(n % 10)
+		n /= 10
+	}
+	return dst
 }
 
 func appendUUID(dst []byte, id uuid.UUID) []byte {

@@ -105,6 +105,8 @@ func (g goal) judge(value, ratio float64) (wanted, reached string) {
 	switch {
 	case g.times > 0:
 		wanted, ok, value = "≥ "+format(g.times)+" ×", ratio >= g.times, ratio
+	case g.zero:
+		wanted, ok = "0", value == 0
 	case g.bound > 0:
 		wanted, ok = "≤ "+format(g.bound), value <= g.bound
 	default:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/celery/redisconn"
+	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
@@ -25,7 +26,7 @@ type deadCommands struct {
 // deadFilter chooses dead letters.
 type deadFilter struct {
 	Task  string `placeholder:"NAME" help:"Of this task."`
-	Cause string `placeholder:"CAUSE" help:"With this cause: max_deliveries, undecodable, content_type_refused, unknown_task, lost_after_early_ack …"`
+	Cause string `placeholder:"CAUSE" help:"With this cause: signal, oom, exited, hard_limit, max_deliveries, undecodable, content_type_refused, unknown_task, lost_after_early_ack."`
 	Queue string `short:"Q" placeholder:"QUEUE" help:"From this queue."`
 	Older string `placeholder:"AGE" help:"Older than this: 90s, 15m, 12h, 7d."`
 	Newer string `placeholder:"AGE" help:"Younger than this."`
@@ -114,7 +115,7 @@ func (d *deadList) Run(c *call) error {
 			fmt.Fprintln(c.std.out, "no dead letters")
 			return nil
 		}
-		w := tabwriter.NewWriter(c.std.out, 0, 0, 2, ' ', 0)
+		w := tabwriter.NewWriter(child.PrintableWriter(c.std.out), 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "ID\tWHEN\tCAUSE\tTASK\tQUEUE\tDETAIL")
 		for _, l := range letters {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.When.Local().Format(time.DateTime), l.Cause, or(l.Task, "-"), l.Queue, oneLine(l.Detail, 80))
@@ -146,7 +147,8 @@ func (d *deadShow) Run(c *call) error {
 			out.SetIndent("", "  ")
 			return out.Encode(l)
 		}
-		w := tabwriter.NewWriter(c.std.out, 0, 0, 2, ' ', 0)
+		out := child.PrintableWriter(c.std.out)
+		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		row := func(name, value string) {
 			if value != "" {
 				fmt.Fprintf(w, "%s\t%s\n", name, value)
@@ -170,9 +172,9 @@ func (d *deadShow) Run(c *call) error {
 			return err
 		}
 		if len(l.Tail) > 0 {
-			fmt.Fprintf(c.std.out, "last lines of output:\n  %s\n", strings.Join(l.Tail, "\n  "))
+			fmt.Fprintf(out, "last lines of output:\n  %s\n", strings.Join(l.Tail, "\n  "))
 		}
-		fmt.Fprintf(c.std.out, "message:\n%s\n", l.Message)
+		fmt.Fprintf(out, "message:\n%s\n", l.Message)
 		return nil
 	})
 }

@@ -74,13 +74,14 @@ type node struct {
 
 // plan is how a node differs from the others.
 type plan struct {
-	name  string // default: a new one
-	url   string // of Redis, if through a proxy
-	state string // of another host, with locks of its own
-	extra string // lines of TOML at the end, in tables that are not used here
-	slots int    // default 2
-	drain string // default 20s
-	admin int    // port
+	name  string       // default: a new one
+	url   string       // of Redis, if through a proxy
+	state string       // of another host, with locks of its own
+	extra string       // lines of TOML at the end, in tables that are not used here
+	slots int          // default 2
+	drain string       // default 20s
+	admin int          // port
+	dies  broker.Place // kills itself there, and is not waited for
 }
 
 // start starts a node with leases as short as the settings allow, and waits until it consumes.
@@ -137,9 +138,11 @@ listen = %q
 	if err := os.WriteFile(path, []byte(settings), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
-	env := append(f.env(p.url), "STATE_DIRECTORY="+p.state)
+	env := append(f.env(p.url), "STATE_DIRECTORY="+p.state, diesAt+"="+string(p.dies))
 	n := &node{Process: celerytest.StartProcess(f.t, f.app, env, "agensium", "worker", "--config", path), name: p.name, f: f}
-	n.says(p.name + " ready.")
+	if p.dies == "" {
+		n.says(p.name + " ready.")
+	}
 	return n
 }
 

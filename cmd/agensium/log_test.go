@@ -44,6 +44,7 @@ func TestWhatTasksPrintBecomesRecords(t *testing.T) {
 	}
 	for _, want := range []struct{ text, level string }{
 		{"printed by a task", ""}, {"an error line", ""}, {"logged by a task", "warn"}, {"with a traceback", "error"}, {"no newline at the end", ""},
+		{"two lines\nat once", ""}, {"a table\nof two rows", "warn"}, {"ValueError: bad\nin two lines", ""}, {`\x1b[31mred`, ""},
 	} {
 		found := false
 		for _, r := range records {
@@ -56,6 +57,9 @@ func TestWhatTasksPrintBecomesRecords(t *testing.T) {
 			}
 			if want.text == "with a traceback" && !strings.Contains(r.Message, "ZeroDivisionError: division by zero") {
 				t.Errorf("the traceback is not in one record: %+v", r)
+			}
+			if want.text == "ValueError: bad\nin two lines" && !strings.HasPrefix(r.Message, "Traceback") {
+				t.Errorf("the printed traceback is not in one record: %+v", r)
 			}
 		}
 		if !found {

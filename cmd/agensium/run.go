@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/agensium/agensium/pool/child"
 )
 
 // Exit statuses: a restart may cure 1, only a person can cure 2.
@@ -103,6 +106,7 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	w = child.PrintableWriter(w) // what an application says of itself may hold anything
 	fmt.Fprintln(w, "agensium:", err)
 	var h *hinted
 	if !errors.As(err, &h) {
@@ -114,10 +118,14 @@ func report(w io.Writer, err error) int {
 	return h.status
 }
 
+// release is what `make build` says this is; empty in a binary that was built another way.
+var release string
+
+// version is the release, else what Go wrote into the binary: that of the module where it was installed as one.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "agensium (devel)"
+	v := release
+	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
+		v = info.Main.Version
 	}
-	return "agensium " + info.Main.Version
+	return "agensium " + cmp.Or(v, "(devel)")
 }

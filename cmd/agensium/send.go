@@ -11,23 +11,31 @@ import (
 	"github.com/agensium/agensium/celery/client"
 	"github.com/agensium/agensium/celery/pyjson"
 	"github.com/agensium/agensium/celery/redisconn"
+	"github.com/agensium/agensium/celery/serial"
 	"github.com/agensium/agensium/supervisor"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
 type sendCommand struct {
-	Name         string        `arg:"" help:"Name of the task, as in tasks.add."`
-	Args         string        `short:"a" placeholder:"JSON" help:"Positional arguments, a JSON list."`
-	Kwargs       string        `short:"k" placeholder:"JSON" help:"Keyword arguments, a JSON object."`
-	Queue        string        `placeholder:"QUEUE" help:"Default: the application's route for the task, else its default queue."`
-	Countdown    string        `placeholder:"TIME" help:"Run it after this time: seconds, or 10m."`
-	ETA          string        `name:"eta" placeholder:"WHEN" help:"Run it at this time: 2030-01-31T12:00:00Z."`
-	Expires      string        `placeholder:"TIME" help:"Do not run it after this time: seconds, 10m, or a date as for --eta."`
-	Priority     int           `placeholder:"N" help:"0 to 9; on Redis 0 is the most urgent."`
-	ID           string        `name:"id" placeholder:"ID" help:"Id of the task. Default: a new one."`
-	IgnoreResult bool          `help:"Have no result stored."`
-	Wait         bool          `short:"w" help:"Wait for the end: prints the result as JSON; exit status 1 if the task fails."`
-	Timeout      time.Duration `placeholder:"TIME" help:"Wait no longer, as in 30s. Default: for ever."`
+	Name          string        `arg:"" help:"Name of the task, as in tasks.add."`
+	Args          string        `short:"a" placeholder:"JSON" help:"Positional arguments, a JSON list."`
+	Kwargs        string        `short:"k" placeholder:"JSON" help:"Keyword arguments, a JSON object."`
+	Queue         string        `placeholder:"QUEUE" help:"Default: the application's route for the task, else its default queue."`
+	Countdown     string        `placeholder:"TIME" help:"Run it after this time: seconds, or 10m."`
+	ETA           string        `name:"eta" placeholder:"WHEN" help:"Run it at this time: 2030-01-31T12:00:00Z."`
+	Expires       string        `placeholder:"TIME" help:"Do not run it after this time: seconds, 10m, or a date as for --eta."`
+	Priority      int           `placeholder:"N" help:"0 to 9; on Redis 0 is the most urgent."`
+	Retries       int           `placeholder:"N" help:"Count this many retries as made."`
+	TimeLimit     string        `placeholder:"TIME" help:"Hard time limit of this call: seconds, or 10m."`
+	SoftTimeLimit string        `placeholder:"TIME" help:"Soft time limit of this call."`
+	Header        []string      `sep:"none" placeholder:"NAME=VALUE" help:"A header of the message; may be given several times."`
+	Link          []string      `sep:"none" placeholder:"TASK" help:"Run this with the result: a name, or a signature as JSON; may be given several times."`
+	LinkError     []string      `sep:"none" placeholder:"TASK" help:"Run this with the id of the task if it fails; as --link."`
+	TaskID        string        `name:"task-id" aliases:"id" placeholder:"ID" help:"Id of the task. Default: a new one."`
+	Serializer    string        `placeholder:"NAME" help:"Of the arguments: json, msgpack or yaml."`
+	IgnoreResult  bool          `help:"Have no result stored."`
+	Wait          bool          `short:"w" help:"Wait for the end: prints the result as JSON; exit status 1 if the task fails."`
+	Timeout       time.Duration `placeholder:"TIME" help:"Wait no longer, as in 30s. Default: for ever."`
 }
 
 // Run is called by kong.
@@ -127,27 +135,85 @@ func (s *sendCommand) signature() (*celery.Signature, error) {
 		}
 		sig.Kwargs = kwargs
 	}
-	o := celery.Options{TaskID: s.ID, Queue: s.Queue, Priority: s.Priority, IgnoreResult: s.IgnoreResult}
-	if s.Priority < 0 || s.Priority > 9 {
-		return nil, usage(fmt.Errorf("--priority %d", s.Priority), "0 to 9")
+	o, err := s.options()
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	if s.Countdown != "" {
-		if o.Countdown, err = config.ParseDuration(s.Countdown); err != nil {
-			return nil, usage(fmt.Errorf("--countdown %s: %w", s.Countdown, err), "seconds, or 10m, 1h30m")
+	return sig.With(o), nil
+}
+
+// options reads what is said about the call besides its arguments.
+func (s *sendCommand) options() (o celery.Options, err error) {
+	o = celery.Options{TaskID: s.TaskID, Queue: s.Queue, Priority: s.Priority, Retries: s.Retries, Serializer: s.Serializer, IgnoreResult: s.IgnoreResult}
+	if s.Priority < 0 || s.Priority > 9 {
+		return o, usage(fmt.Errorf("--priority %d", s.Priority), "0 to 9")
+	}
+	if s.Retries < 0 {
+		return o, usage(fmt.Errorf("--retries %d", s.Retries), "0 or more")
+	}
+	if _, ok := serial.ByName(s.Serializer); !ok {
+		return o, usage(fmt.Errorf("--serializer %s", s.Serializer), "json, msgpack or yaml")
+	}
+	for _, d := range []struct {
+		flag, value string
+		to          *time.Duration
+	}{{"countdown", s.Countdown, &o.Countdown}, {"time-limit", s.TimeLimit, &o.TimeLimit}, {"soft-time-limit", s.SoftTimeLimit, &o.SoftTimeLimit}} {
+		if d.value == "" {
+			continue
 		}
+		if *d.to, err = config.ParseDuration(d.value); err != nil {
+			return o, usage(fmt.Errorf("--%s %s: %w", d.flag, d.value, err), "seconds, or 10m, 1h30m")
+		}
+	}
+	if s.ETA != "" && s.Countdown != "" {
+		return o, usage(errors.New("--eta and --countdown exclude each other"), "")
 	}
 	if s.ETA != "" {
 		if o.ETA, err = time.Parse(time.RFC3339, s.ETA); err != nil {
-			return nil, usage(fmt.Errorf("--eta %s is no time", s.ETA), "with its offset from UTC, such as 2030-01-31T12:00:00Z or 2030-01-31T12:00:00+02:00")
+			return o, usage(fmt.Errorf("--eta %s is no time", s.ETA), "with its offset from UTC, such as 2030-01-31T12:00:00Z or 2030-01-31T12:00:00+02:00")
 		}
 	}
 	if s.Expires != "" {
 		if o.ExpiresIn, err = config.ParseDuration(s.Expires); err != nil {
 			if o.Expires, err = time.Parse(time.RFC3339, s.Expires); err != nil {
-				return nil, usage(fmt.Errorf("--expires %s is no time", s.Expires), "seconds, 10m, or 2030-01-31T12:00:00Z")
+				return o, usage(fmt.Errorf("--expires %s is no time", s.Expires), "seconds, 10m, or 2030-01-31T12:00:00Z")
 			}
 		}
 	}
-	return sig.With(o), nil
+	for _, h := range s.Header {
+		name, value, ok := strings.Cut(h, "=")
+		if !ok || name == "" {
+			return o, usage(fmt.Errorf("--header %s", h), "NAME=VALUE, such as --header tenant=acme")
+		}
+		if o.Headers == nil {
+			o.Headers = map[string]any{}
+		}
+		o.Headers[name] = value
+	}
+	if o.Link, err = signatures("link", s.Link); err != nil {
+		return o, err
+	}
+	o.LinkError, err = signatures("link-error", s.LinkError)
+	return o, err
+}
+
+// signatures reads tasks that follow from another: their names, or signatures as JSON.
+func signatures(flag string, texts []string) ([]*celery.Signature, error) {
+	var list []*celery.Signature
+	for _, text := range texts {
+		if !strings.HasPrefix(strings.TrimSpace(text), "{") {
+			list = append(list, celery.S(text))
+			continue
+		}
+		err := pyjson.Valid([]byte(text))
+		var sig *celery.Signature
+		if err == nil {
+			sig, err = celery.ParseSignature([]byte(text))
+		}
+		if err != nil {
+			return nil, usage(fmt.Errorf("--%s %s: %w", flag, text, err), `the name of a task, or a signature such as {"task": "tasks.add", "args": [1]}`)
+		}
+		list = append(list, sig)
+	}
+	return list, nil
 }

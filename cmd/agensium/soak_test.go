@@ -20,6 +20,7 @@ type soak struct {
 	*field
 	proxy   *celerytest.Proxy
 	rand    *rand.Rand
+	lasts   time.Duration
 	over    time.Time
 	keeper  *node
 	port    int
@@ -44,7 +45,7 @@ func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	s := &soak{field: newField(t), rand: rand.New(rand.NewPCG(seed, 0)), over: time.Now().Add(lasts), struck: map[string]int{}, sending: true}
+	s := &soak{field: newField(t, "--appendonly", "yes", "--appendfsync", "always"), rand: rand.New(rand.NewPCG(seed, 0)), lasts: lasts, over: time.Now().Add(lasts), struck: map[string]int{}, sending: true}
 	s.proxy = celerytest.StartProxy(t, s.redis.Addr())
 	s.open("gate")
 	s.port = celerytest.FreePort(t)
@@ -55,9 +56,9 @@ func TestSoak(t *testing.T) {
 
 	faults := map[string]func(){
 		"kill child": s.killChild, "kill zygote": s.killZygote, "kill supervisor": s.killSupervisor, "cut connections": s.proxy.CutAll,
-		"pause": s.pause, "drain and restart": s.drain, "cold stop and restart": s.coldStop,
+		"kill Redis": s.killRedis, "pause": s.pause, "drain and restart": s.drain, "cold stop and restart": s.coldStop,
 	}
-	names := []string{"kill child", "kill child", "kill zygote", "kill supervisor", "cut connections", "cut connections", "pause", "drain and restart", "cold stop and restart"}
+	names := []string{"kill child", "kill child", "kill zygote", "kill supervisor", "cut connections", "cut connections", "kill Redis", "pause", "drain and restart", "cold stop and restart"}
 	for time.Now().Before(s.over) && !t.Failed() {
 		name := names[s.rand.IntN(len(names))]
 		faults[name]()
@@ -127,6 +128,12 @@ func (s *soak) killSupervisor() {
 	i := s.rand.IntN(len(s.nodes))
 	s.nodes[i].slay()
 	s.another(i)
+}
+
+// killRedis kills a Redis that has written down what it answered.
+func (s *soak) killRedis() {
+	s.redis.Kill()
+	s.redis.Start()
 }
 
 func (s *soak) drain() {
@@ -209,6 +216,9 @@ func (s *soak) finish(before map[string]float64) {
 	}
 	s.settled(letters)
 	again := s.balance(s.ids)
+	if n := len(s.ids); s.lasts >= 10*time.Minute && n < 10_000 {
+		s.t.Errorf("only %d tasks", n)
+	}
 	after := s.keeper.vitals(s.port)
 	for what, more := range map[string]float64{"go_goroutines": 15, "process_open_fds": 10, "process_resident_memory_bytes": 40 << 20} {
 		if after[what] > before[what]+more {
@@ -222,7 +232,7 @@ func (s *soak) finish(before map[string]float64) {
 	fmt.Fprintf(os.Stderr, `soak ledger
   sent                     %d (and %d acknowledged early)
   runs                     %d
-  run again, with a cause  %d
+  run again, with a cause  %d (what struck the run before: %v)
   run again without        0 unless the test failed
   lost                     0 unless the test failed
   early: recorded as lost  %d
@@ -230,7 +240,27 @@ func (s *soak) finish(before map[string]float64) {
   supervisor memory        %.1f MB at start, %.1f MB at end
   goroutines               %.0f, %.0f
   descriptors              %.0f, %.0f
-`, len(s.ids), len(s.early), s.written(), again, lost, s.struck,
+`, len(s.ids), len(s.early), s.written(), again, s.causes(), lost, s.struck,
 		before["process_resident_memory_bytes"]/1e6, after["process_resident_memory_bytes"]/1e6,
 		before["go_goroutines"], after["go_goroutines"], before["process_open_fds"], after["process_open_fds"])
+}
+
+// causes counts what struck the runs that were not the last of their task.
+func (s *soak) causes() map[string]int {
+	found := map[string]int{}
+	for _, all := range s.runs() {
+		for _, e := range all[:len(all)-1] {
+			switch {
+			case s.dead[strconv.Itoa(e.pid)]:
+				found["child killed"]++
+			case s.dead[e.node]:
+				found["supervisor killed or stopped cold"]++
+			case e.line < s.paused[e.node]:
+				found["node paused"]++
+			default:
+				found["nothing: it was the run after that"]++
+			}
+		}
+	}
+	return found
 }

@@ -43,7 +43,7 @@ func BenchmarkHandlers(b *testing.B) {
 			close(done)
 		}
 	})
-	before, used := commands(b, server), cpu(b)
+	before, used, serving := commands(b, server), cpu(b), serverCPU(b, server)
 	b.ResetTimer()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -59,6 +59,7 @@ func BenchmarkHandlers(b *testing.B) {
 	n := float64(b.N)
 	b.ReportMetric(n/took.Seconds(), "tasks/s")
 	b.ReportMetric((cpu(b)-used).Seconds()*1e6/n, "cpu-µs/task")
+	b.ReportMetric((serverCPU(b, server)-serving)*1e6/n, "redis-µs/task")
 	b.ReportMetric((commands(b, server)-before)/n, "commands/task")
 	if stored := server.Client(0).DBSize(context.Background()).Val(); stored < int64(b.N) {
 		b.Errorf("%d keys after %d results", stored, b.N)
@@ -121,11 +122,20 @@ func options(b *testing.B, server *celerytest.Redis, mux *celery.Mux) supervisor
 }
 
 func commands(b *testing.B, server *celerytest.Redis) float64 {
-	info, err := server.Client(0).Info(context.Background(), "stats").Result()
+	return info(b, server, "stats", "total_commands_processed")
+}
+
+// serverCPU is the time in seconds that Redis has used.
+func serverCPU(b *testing.B, server *celerytest.Redis) float64 {
+	return info(b, server, "cpu", "used_cpu_user") + info(b, server, "cpu", "used_cpu_sys")
+}
+
+func info(b *testing.B, server *celerytest.Redis, section, field string) float64 {
+	text, err := server.Client(0).Info(context.Background(), section).Result()
 	if err != nil {
 		b.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(info, "total_commands_processed:")
+	_, rest, _ := strings.Cut(text, field+":")
 	number, _, _ := strings.Cut(rest, "\r\n")
 	n, err := strconv.ParseFloat(number, 64)
 	if err != nil {

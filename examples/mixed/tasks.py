@@ -17,6 +17,12 @@ def title(report):
     return dict(report, title="%d words" % report["words"])
 
 
+@app.task(name="docs.failed")
+def failed(request, exc, traceback):
+    """An errback: it runs here, whichever language the task that failed is in."""
+    app.backend.set("docs.failed:" + request.id, repr(exc))
+
+
 def analyse(text):
     """The header runs in Python, in Go and in a program; the body in Go."""
     header = [words.s(text), app.signature("docs.checksum", (text,)), app.signature("docs.size", (text,))]

@@ -25,6 +25,9 @@ type Options struct {
 	Node     string   // name of the worker, as in w1@host
 	Accept   []string // content types besides JSON: msgpack, yaml
 	Log      hclog.Logger
+
+	// OOMScoreAdj is how much rather than us the kernel kills a program when memory runs out, 0 to 1000. Nil: like us.
+	OOMScoreAdj func() int
 }
 
 // Commands makes executors. It is the pool.Factory of commands.
@@ -37,6 +40,9 @@ type Commands struct {
 func New(o Options) (*Commands, error) {
 	if o.Recorder == nil {
 		return nil, errors.New("commands: Recorder is required")
+	}
+	if o.OOMScoreAdj == nil {
+		o.OOMScoreAdj = func() int { return 0 }
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
@@ -132,7 +138,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		}
 	}
 	began := time.Now()
-	run := process{spec: spec, argv: argv, request: r, signals: e.signals, log: e.log.With("task", spec.Task, "id", r.ID)}
+	run := process{spec: spec, argv: argv, request: r, victim: e.OOMScoreAdj(), signals: e.signals, log: e.log.With("task", spec.Task, "id", r.ID)}
 	e.runs(job.Task)
 	end, err := run.do(ctx, job.Soft, job.Hard)
 	e.runs(nil)

@@ -32,6 +32,7 @@ type process struct {
 	spec    *Spec
 	argv    []string
 	request *celery.Request
+	victim  int                   // Options.OOMScoreAdj
 	signals <-chan syscall.Signal // that somebody asks to be sent
 	log     hclog.Logger
 }
@@ -74,6 +75,7 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	if err != nil {
 		return end{}, err
 	}
+	child.PreferAsVictim(proc.PID(), p.victim)
 	p.log.Debug("command started", "pid", proc.PID(), "program", path)
 	var e end
 	var group sync.WaitGroup
@@ -177,7 +179,7 @@ func (p *process) read(stdout *os.File, proc *child.Process) (out []byte, tooLon
 	}
 	out, err := io.ReadAll(io.LimitReader(stdout, limit+1))
 	if int64(len(out)) > limit {
-		p.log.Warn("output too large", "limit", limit, "pid", proc.PID(), "next", "kill")
+		p.log.Warn("output too large", "limit", fmt.Sprintf("%dB", limit), "pid", proc.PID(), "next", "kill")
 		proc.Kill()
 		return out[:limit], true
 	}
@@ -196,8 +198,9 @@ func (p *process) logLines(stderr *os.File) []string {
 		if err != nil {
 			return last
 		}
-		p.log.Info(string(line))
-		if last = append(last, string(line)); len(last) > tailLines {
+		text := child.Printable(string(line))
+		p.log.Info(text)
+		if last = append(last, text); len(last) > tailLines {
 			last = last[1:]
 		}
 	}

@@ -87,8 +87,9 @@ func (h *Handlers) Start(ctx context.Context, slot int) (pool.Executor, error) {
 // executor runs one task at a time.
 type executor struct {
 	*Handlers
-	slot int
-	log  hclog.Logger
+	slot   int
+	log    hclog.Logger
+	runner *runner // nil until there is something to run
 }
 
 // free waits until no goroutine that was given up holds the slot.
@@ -111,13 +112,6 @@ func (e *executor) free(ctx context.Context) error {
 		e.log.Info("handler that was given up has ended", "next", "slot is free")
 	}
 	return nil
-}
-
-// result is how a handler ended.
-type result struct {
-	value pyjson.Raw
-	err   error
-	took  time.Duration
 }
 
 // Execute runs the job. See pool.Executor.
@@ -162,63 +156,73 @@ func (e *executor) report(ctx context.Context, rec backend.Record, lost *celery.
 		seconds = int(lost.Limit / time.Second)
 	}
 	out, err := e.Recorder.Failed(ctx, rec, celery.NewException("billiard.exceptions.TimeLimitExceeded", seconds), "")
+	out.Loss = lost
 	return out, errors.Join(overrun, err)
 }
 
-// run calls the handler on a goroutine of its own and waits for it, for the hard limit, or for the end of ctx.
+// run has the runner call the handler and waits for it, for the hard limit, or for the end of ctx. Whoever made ctx ends it
+// when the task has ended.
 func (e *executor) run(ctx context.Context, h *celery.Handler, r *celery.Request, job pool.Job) (result, *celery.Loss) {
 	began := time.Now()
+	taskCtx, cancel := celery.WithRequest(ctx, r), func(error) {}
 	if job.Hard > 0 {
 		r.Deadline = began.Add(job.Hard)
 	}
-	taskCtx, cancel := context.WithCancelCause(celery.WithRequest(ctx, r))
-	defer cancel(nil)
-	done, ended := make(chan result, 1), make(chan struct{})
-	go func() {
-		defer close(ended)
-		value, err := h.Call(taskCtx, r.Args, r.Kwargs)
-		if err != nil && errors.Is(err, context.Canceled) {
-			if cause := context.Cause(taskCtx); cause != nil && !errors.Is(err, cause) {
-				err = fmt.Errorf("%w: %w", cause, err) // the limit is the reason, not the cancellation
-			}
-		}
-		done <- result{value, err, time.Since(began)}
-	}()
+	if job.Hard > 0 || job.Soft > 0 {
+		taskCtx, cancel = context.WithCancelCause(taskCtx)
+		defer cancel(nil)
+	}
+	if e.runner == nil {
+		e.runner = startRunner()
+	}
+	e.runner.calls <- call{taskCtx, h, r}
 	soft, hard := timer(job.Soft), timer(job.Hard)
 	defer stop(soft)
 	defer stop(hard)
 	for {
 		select {
-		case res := <-done:
+		case res := <-e.runner.done:
 			return res, nil
+		case <-e.runner.ended:
+			e.runner = nil
+			return result{err: errExited, took: time.Since(began)}, nil
 		case <-channel(soft):
 			e.log.Warn("soft time limit", "task", h.Name, "id", r.ID, "limit", job.Soft)
 			soft = nil
 			cancel(celery.ErrSoftLimit)
 		case <-channel(hard):
 			cancel(fmt.Errorf("hard time limit of %s reached", job.Hard))
-			return e.giveUp(ended, began, &celery.Loss{Cause: celery.LossHardLimit, ExitCode: -1, Limit: job.Hard,
+			return e.giveUp(began, &celery.Loss{Cause: celery.LossHardLimit, ExitCode: -1, Limit: job.Hard,
 				Detail: fmt.Sprintf("%s did not end within its hard time limit of %s", h.Name, job.Hard)})
 		case <-ctx.Done():
 			cause := context.Cause(ctx)
 			cancel(cause)
-			return e.giveUp(ended, began, &celery.Loss{Cause: LossOf(ctx), ExitCode: -1, Detail: fmt.Sprintf("%s was told to stop: %v", h.Name, cause)})
+			return e.giveUp(began, &celery.Loss{Cause: LossOf(ctx), ExitCode: -1, Detail: fmt.Sprintf("%s was told to stop: %v", h.Name, cause)})
 		}
 	}
 }
 
-// giveUp leaves the goroutine alone.
-func (e *executor) giveUp(ended <-chan struct{}, began time.Time, loss *celery.Loss) (result, *celery.Loss) {
+// giveUp leaves the runner alone.
+func (e *executor) giveUp(began time.Time, loss *celery.Loss) (result, *celery.Loss) {
 	e.mu.Lock()
-	e.overdue[e.slot] = ended
+	e.overdue[e.slot] = e.runner.ended
 	e.mu.Unlock()
+	close(e.runner.calls)
+	e.runner = nil
 	e.overruns.Add(1)
 	e.log.Error("handler given up", "reason", loss.Cause, "error", loss.Detail, "next", "slot waits until it ends")
 	return result{took: time.Since(began)}, loss
 }
 
 // Close returns when no goroutine of the executor is left, or with an error when ctx ends first.
-func (e *executor) Close(ctx context.Context) error { return e.free(ctx) }
+func (e *executor) Close(ctx context.Context) error {
+	if r := e.runner; r != nil {
+		e.runner = nil
+		close(r.calls)
+		<-r.ended // it is idle
+	}
+	return e.free(ctx)
+}
 
 // LossOf finds the cause of a loss in what ended a context: an error with a LossCause method, else a shutdown.
 func LossOf(ctx context.Context) celery.LossCause {

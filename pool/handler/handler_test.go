@@ -3,6 +3,7 @@ package handler_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,7 @@ func TestEndsOfAHandler(t *testing.T) {
 	celery.Handle(mux, "t.ok", func(x int) int { return x }, celery.TrackStarted())
 	celery.Handle(mux, "t.fails", func() error { return errors.New("no") })
 	celery.Handle(mux, "t.panics", func() { panic("oh") })
+	celery.Handle(mux, "t.exits", func() { runtime.Goexit() })
 	celery.Handle(mux, "t.retries", func() error { return celery.Retry(errors.New("later"), time.Second) })
 	celery.Handle(mux, "t.default", func() error { return celery.Retry(errors.New("later"), -1) }, celery.RetryDelay(time.Minute))
 	celery.Handle(mux, "t.ignores", func() error { return celery.Ignore() })
@@ -112,6 +114,7 @@ func TestEndsOfAHandler(t *testing.T) {
 		"arguments":        {"t.ok", []any{"x"}, 0, nil, `started, failed TypeError('ok() argument 1 must be int, not str')`, celery.StateFailure},
 		"failure":          {"t.fails", nil, 0, nil, "failed RuntimeError('no')", celery.StateFailure},
 		"panic":            {"t.panics", nil, 0, nil, "failed Panic('oh') with stack", celery.StateFailure},
+		"exit":             {"t.exits", nil, 0, nil, "failed RuntimeError('the handler called runtime.Goexit')", celery.StateFailure},
 		"retry":            {"t.retries", nil, 0, nil, "retried RuntimeError('later') after 1s", celery.StateRetry},
 		"retry by default": {"t.default", nil, 0, nil, "retried RuntimeError('later') after 1m0s", celery.StateRetry},
 		"ignore":           {"t.ignores", nil, 0, nil, "", celery.StateIgnored},
@@ -151,7 +154,7 @@ func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
 		hard time.Duration
 		want string
 	}{
-		"hard limit": {t.Context(), time.Millisecond, "FAILURE failed TimeLimitExceeded(0.001)"},
+		"hard limit": {t.Context(), time.Millisecond, "FAILURE hard_limit failed TimeLimitExceeded(0.001)"},
 		"terminated": {stopped, 0, "LOST terminated "},
 	}
 	stop(terminated{errors.New("revoked")})
@@ -208,6 +211,7 @@ func BenchmarkExecute(b *testing.B) {
 		b.Fatal(err)
 	}
 	e, _ := h.Start(b.Context(), 0)
+	defer e.Close(context.Background())
 	plan, err := celery.NewSender().Apply(celery.S("t.add", 1, 2), nil, celery.Options{}, nil)
 	if err != nil {
 		b.Fatal(err)

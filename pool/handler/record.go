@@ -62,7 +62,7 @@ func record(ctx context.Context, recorder Recorder, rec backend.Record, res resu
 	case celery.Ignores(res.err):
 		return celery.Outcome{State: celery.StateIgnored, Runtime: res.took}, nil
 	case errors.As(res.err, &reject):
-		return celery.Outcome{State: celery.StateRejected, Requeue: reject.Requeue, Runtime: res.took, Exception: "Reject(requeue=" + fmt.Sprint(reject.Requeue) + ")"}, nil
+		return rejected(ctx, recorder, rec, reject)
 	case errors.As(res.err, &retry):
 		if retry.Err == nil {
 			return recorder.Retried(ctx, rec, nil, retry.After, "")
@@ -74,6 +74,21 @@ func record(ctx context.Context, recorder Recorder, rec backend.Record, res resu
 	return recorder.Failed(ctx, rec, exc, Traceback(res.err, exc))
 }
 
+// rejected is the outcome of a task that does not want its message. One that does not come back is a failure, as in Celery since
+// 5.7: before, whoever waited for the result waited for ever.
+func rejected(ctx context.Context, recorder Recorder, rec backend.Record, reject *celery.RejectError) (celery.Outcome, error) {
+	exc := celery.NewException("celery.exceptions.Reject", nil, reject.Requeue)
+	out := celery.Outcome{Runtime: rec.Runtime, Exception: exc.Repr()}
+	if !reject.Requeue {
+		var err error
+		if out, err = recorder.Failed(ctx, rec, exc, ""); err != nil {
+			return out, err
+		}
+	}
+	out.State, out.Requeue = celery.StateRejected, reject.Requeue
+	return out, nil
+}
+
 // Traceback is what stands for Python's traceback: the stack of a panic, else the chain of errors, and last the line
 // that Python would print.
 func Traceback(err error, exc celery.Exception) string {
@@ -82,7 +97,7 @@ func Traceback(err error, exc celery.Exception) string {
 	var panicd *celery.PanicError
 	if errors.As(err, &panicd) {
 		for line := range strings.Lines(string(panicd.Stack)) {
-			b.WriteString("  " + line)
+			b.WriteString("  " + strings.Replace(line, "\t", "    ", 1))
 		}
 	} else {
 		for e := err; e != nil; e = errors.Unwrap(e) {

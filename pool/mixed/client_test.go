@@ -11,8 +11,8 @@ import (
 	"github.com/agensium/agensium/celery/redisconn"
 )
 
-// TestGoClient sends workflows from Go to Python, Go and a command.
-func TestGoClient(t *testing.T) {
+// goClient sends workflows from Go to Python, Go and a command.
+func (w *world) goClient(t *testing.T) {
 	on := func(queue string, s *celery.Signature) *celery.Signature { return s.With(celery.Options{Queue: queue}) }
 	add := func(queue string, args ...any) *celery.Signature { return on(queue, celery.S("c.add", args...)) }
 	sum := func(queue string) *celery.Signature { return on(queue, celery.S("c.tsum")) }
@@ -31,40 +31,35 @@ func TestGoClient(t *testing.T) {
 		"chain to a group":   {celery.Chain(add("py", 1, 1), celery.Group(add("go", 10), add("py", 20))), "[12,22]"},
 		"empty chord":        {celery.Chord(nil, sum("py")), "0"},
 	}
-	for _, venv := range celerytest.Venvs {
-		t.Run(venv, func(t *testing.T) {
-			w := newWorld(t, venv)
-			broker, err := redisconn.Parse(w.redis.URL(0), nil)
+	broker, err := redisconn.Parse(w.redis.URL(0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := redisconn.Parse(w.redis.URL(1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(client.Options{Broker: broker, Results: results})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for name, want := range cases {
+		t.Run(name, func(t *testing.T) {
+			r, err := c.Apply(t.Context(), want.sig)
 			if err != nil {
 				t.Fatal(err)
 			}
-			results, err := redisconn.Parse(w.redis.URL(1), nil)
-			if err != nil {
+			var got json.RawMessage
+			ctx, cancel := context.WithTimeout(t.Context(), celerytest.Backstop)
+			defer cancel()
+			if err := r.Get(ctx, &got); err != nil {
 				t.Fatal(err)
 			}
-			c, err := client.New(client.Options{Broker: broker, Results: results})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			for name, want := range cases {
-				t.Run(name, func(t *testing.T) {
-					r, err := c.Apply(t.Context(), want.sig)
-					if err != nil {
-						t.Fatal(err)
-					}
-					var got json.RawMessage
-					ctx, cancel := context.WithTimeout(t.Context(), celerytest.Backstop)
-					defer cancel()
-					if err := r.Get(ctx, &got); err != nil {
-						t.Fatal(err)
-					}
-					var compact any
-					_ = json.Unmarshal(got, &compact)
-					if text, _ := json.Marshal(compact); string(text) != want.want {
-						t.Errorf("got %s, want %s", text, want.want)
-					}
-				})
+			var compact any
+			_ = json.Unmarshal(got, &compact)
+			if text, _ := json.Marshal(compact); string(text) != want.want {
+				t.Errorf("got %s, want %s", text, want.want)
 			}
 		})
 	}

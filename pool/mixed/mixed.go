@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/backend"
 	"github.com/agensium/agensium/pool"
 )
 
@@ -71,7 +72,18 @@ type processExecutor struct {
 // Execute gives the job to whoever knows its task. See pool.Executor. An error of one executor ends them all: the slot
 // starts afresh.
 func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, error) {
-	return e.choose(job.Task.Name).Execute(ctx, job)
+	x := e.choose(job.Task.Name)
+	if e.fallback != nil && x != e.fallback {
+		ctx = backend.WithErrbacks(ctx, e.errbacks)
+	}
+	return x.Execute(ctx, job)
+}
+
+// errbacks has the application call the errbacks of a task that ran in Go or as a program. Their own code decides which of them
+// run here and which are sent.
+func (e *executor) errbacks(ctx context.Context, t *celery.Task, v *celery.Verdict) error {
+	_, err := e.fallback.Execute(ctx, pool.Job{Task: t, Verdict: v})
+	return err
 }
 
 func (e *executor) choose(task string) pool.Executor {

@@ -1,10 +1,14 @@
 package mixed_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
-	_ "embed"
+	"embed"
 	"encoding/json"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,8 +31,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-//go:embed testdata/app.py
-var appSource string
+//go:embed testdata/app.py testdata/client.py
+var sources embed.FS
 
 // world is a Redis, a worker of real Celery on the queue py, and slots of ours on the queues go and cmd.
 type world struct {
@@ -37,19 +41,58 @@ type world struct {
 	python string
 	dir    string
 	node   string
+	client pythonClient
 }
 
 func newWorld(t *testing.T, venv string) *world {
 	w := &world{t: t, python: celerytest.Venv(t, venv), redis: celerytest.StartRedis(t), dir: t.TempDir(), node: "go@test"}
-	if err := os.WriteFile(filepath.Join(w.dir, "app.py"), []byte(appSource), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"app.py", "client.py"} {
+		text, err := sources.ReadFile("testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(w.dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	worker := celerytest.StartProcess(t, w.dir, w.env(), w.python, "-m", "celery", "-A", "app", "worker", "-c", "2", "-Q", "py", "-n", "py@test", "-l", "INFO", "--without-mingle", "--without-gossip")
 	celerytest.Eventually(t, "worker of Celery is ready", func() bool { return strings.Contains(worker.Output(), " ready.") })
 	t.Cleanup(worker.Kill)
 	w.serve("go")
 	w.serve("cmd")
+	w.client = startClient(t, w)
 	return w
+}
+
+// pythonClient is testdata/client.py, running.
+type pythonClient struct {
+	code    io.Writer
+	answers *bufio.Scanner
+}
+
+func startClient(t *testing.T, w *world) pythonClient {
+	cmd := exec.Command(w.python, "client.py")
+	cmd.Dir, cmd.Env = w.dir, w.env()
+	said := &bytes.Buffer{}
+	cmd.Stderr = said
+	code, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		code.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("client: %v\n%s", err, said)
+		}
+	})
+	return pythonClient{code, bufio.NewScanner(answers)}
 }
 
 func (w *world) env() []string {
@@ -170,6 +213,7 @@ func goTasks() *celery.Mux {
 		return "done", nil
 	}, celery.MaxRetries(2))
 	celery.Handle(mux, "c.ignored", func() error { return celery.Ignore() })
+	celery.Handle(mux, "c.rejects", func() error { return celery.Reject(false) })
 	celery.Handle(mux, "c.noresult", func(x int) int { return x }, celery.IgnoreResult())
 	celery.Handle(mux, "c.started", func() string { return "ok" }, celery.TrackStarted())
 	celery.Handle(mux, "c.request", func(ctx context.Context) (requestInfo, error) {
@@ -204,14 +248,32 @@ func (w *world) commands() []command.Spec {
 	}
 }
 
-// call runs Python code with the application as app and the signature maker s(name, queue, *args), and reads the JSON
-// that it leaves in `out`.
+// call has the client run Python code with the application as app and the signature maker s(name, queue, *args), and reads
+// what that leaves in `out`. The code bounds its own waits.
 func (w *world) call(t *testing.T, code string, into any) {
 	t.Helper()
-	script := "import json\nfrom app import *\n" + code + "\nprint('\\n' + json.dumps(out, default=str))\n"
-	text := strings.TrimSpace(celerytest.RunPython(t, w.python, script, w.env()...))
-	if err := json.Unmarshal([]byte(text[strings.LastIndexByte(text, '\n')+1:]), into); err != nil {
-		t.Fatalf("read what Python printed: %v\n%s", err, text)
+	line, err := json.Marshal(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.client.code.Write(append(line, '\n')); err != nil {
+		t.Fatalf("client: %v", err)
+	}
+	if !w.client.answers.Scan() {
+		t.Fatalf("client ended: %v", w.client.answers.Err())
+	}
+	var answer struct {
+		Out   json.RawMessage `json:"out"`
+		Error string          `json:"error"`
+	}
+	if err := json.Unmarshal(w.client.answers.Bytes(), &answer); err != nil {
+		t.Fatalf("client printed %s: %v", w.client.answers.Bytes(), err)
+	}
+	if answer.Error != "" {
+		t.Fatal(answer.Error)
+	}
+	if err := json.Unmarshal(answer.Out, into); err != nil {
+		t.Fatal(err)
 	}
 }
 

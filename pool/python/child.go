@@ -36,6 +36,8 @@ type Child struct {
 	maxRSS int64
 	broken bool
 
+	leaving string // what the child said before the task ended it
+
 	mu      sync.Mutex // guards what follows, and writing to conn
 	running uint64     // tag of the task that runs
 	task    *celery.Task
@@ -59,7 +61,7 @@ func (c *Child) greet(ctx context.Context, printed *os.File) error {
 	c.log = c.app.o.Log.With("slot", c.slot, "pid", c.proc.pid)
 	c.out = readOutput(printed, c.log)
 	c.reader = newReader(c)
-	child.PreferAsVictim(c.proc.pid, c.app.o.OOMScoreAdj)
+	child.PreferAsVictim(c.proc.pid, c.app.options().OOMScoreAdj)
 	stop := context.AfterFunc(ctx, func() { c.proc.kill(celery.LossShutdown) })
 	defer stop()
 	k, body, err := readFrame(c.reader, maxFrame)

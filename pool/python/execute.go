@@ -118,6 +118,8 @@ func (c *Child) read(ctx context.Context, tag uint64) (celery.Outcome, error) {
 				err = fmt.Errorf("%w: done with tag %d while %d runs", ErrMalformed, got, tag)
 			}
 			return out, err
+		case kindLeave:
+			c.leaving = string(body)
 		case kindStore:
 			if err := c.store(ctx, body); err != nil {
 				return celery.Outcome{}, err
@@ -195,6 +197,9 @@ func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, err
 		loss.Cause = celery.LossSignal
 	default:
 		loss.Cause = celery.LossExited
+	}
+	if loss.Detail == "" && c.leaving != "" {
+		loss.Detail = c.leaving
 	}
 	if loss.Detail == "" {
 		loss.Detail = fmt.Sprintf("Worker exited prematurely: %s Job: %d.", exit, tag)

@@ -37,6 +37,7 @@ const (
 	kindCancel                  // us → child: u64 tag, u8 signal; followed by that signal
 	kindStore                   // child → us: u32 length, u32 length, key, document; the child waits
 	kindStored                  // us → child: empty, or what went wrong
+	kindLeave                   // child → us: the task ends the process; what its result is to say
 )
 
 // ErrFrameTooLarge says that a frame claims to be larger than any frame may be.

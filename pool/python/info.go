@@ -19,7 +19,7 @@ type Info struct {
 	Celery         string   `json:"celery"`
 	Kombu          string   `json:"kombu"`
 	Billiard       string   `json:"billiard"`
-	Redis          string   `json:"redis"`   // redis-py; empty if not imported
+	Redis          string   `json:"redis"`   // redis-py; empty if there is none
 	App            string   `json:"app"`     // the name that the application gives itself
 	Seconds        float64  `json:"seconds"` // from the first import to the report
 	RSS            int64    `json:"rss"`     // bytes

@@ -36,9 +36,11 @@ func TestLossSaysHowTheChildDied(t *testing.T) {
 	}{
 		"killed":      {`die.delay(9)`, celery.LossSignal, "Worker exited prematurely: signal 9 (SIGKILL) Job: "},
 		"segfault":    {`die.delay(11)`, celery.LossSignal, "Worker exited prematurely: signal 11 (SIGSEGV) Job: "},
-		"sys.exit":    {`leave.delay(3)`, celery.LossExited, "Worker exited prematurely: exitcode 3 Job: "},
-		"sys.exit 0":  {`leave.delay(0)`, celery.LossExited, "Worker exited prematurely: exitcode 0 Job: "},
-		"sys.exit by": {`leave.delay("a message")`, celery.LossExited, "Worker exited prematurely: exitcode 1 Job: "},
+		"sys.exit":    {`leave.delay(3)`, celery.LossExited, "Worker exited prematurely: exitcode 3."},
+		"sys.exit 0":  {`leave.delay(0)`, celery.LossExited, "Worker exited prematurely: exitcode 0."},
+		"sys.exit by": {`leave.delay("a message")`, celery.LossExited, "Worker exited prematurely: exitcode 1."},
+		"interrupted": {`interrupt.delay()`, celery.LossExited, "Worker exited prematurely: KeyboardInterrupt."},
+		"os._exit":    {`vanish.delay(3)`, celery.LossExited, "Worker exited prematurely: exitcode 3 Job: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			executor := child1(t, app)
@@ -218,6 +220,8 @@ func TestVerdictsAreRecorded(t *testing.T) {
 			Module: "celery.exceptions", Args: []any{"expired"}}, []string{`"status": "REVOKED"`}},
 		"unregistered": {`app.send_task("nobody.knows")`, celery.Verdict{State: celery.StateFailure, Type: "NotRegistered",
 			Module: "celery.exceptions", Args: []any{"nobody.knows"}}, []string{`"exc_type": "NotRegistered", "exc_message": ["nobody.knows"]`}},
+		"errbacks alone": {`fail.apply_async(link_error=errback.s())`, celery.Verdict{State: celery.StateFailure, Type: "NoSuchClass",
+			Module: "elsewhere", Args: []any{"why", []int{1}}, CallBack: true, Errbacks: true, Traceback: "Traceback"}, nil},
 		"ignored result": {`ignored.delay()`, celery.Verdict{State: celery.StateRevoked, Args: []any{"revoked"}, Type: "TaskRevokedError"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -304,4 +308,17 @@ func superviseUntilKilled() int {
 	println(app.PID(), executor.(*Child).PID())
 	_, _ = executor.Execute(context.Background(), pool.Job{Task: &celery.Task{ID: "id", Raw: raw}})
 	return 0
+}
+
+func TestATaskMayBeginASession(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	out, err := executor.Execute(context.Background(), jobOf(client.one(t, `begin_session.delay()`)))
+	if err != nil || out.State != celery.StateSuccess || !strings.Contains(string(out.Results[0].Document), `"result": [true, true]`) {
+		t.Errorf("%+v %v", out, err)
+	}
+	job := jobOf(client.one(t, `begin_session.delay()`)) // in a session of its own it is no longer refused by us, but by the kernel
+	if out, err := executor.Execute(context.Background(), job); err != nil || out.State != celery.StateFailure {
+		t.Errorf("%+v %v", out, err)
+	}
 }

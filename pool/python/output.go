@@ -1,19 +1,19 @@
 package python
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/pool/child"
 )
 
 const (
@@ -24,45 +24,47 @@ const (
 	togetherIn = 20 * time.Millisecond // lines of one record come within
 )
 
-// output makes log records of what a process prints. One goroutine reads.
+// goesOn stands before a newline that does not end a record: boot.py puts it where several lines were written at once.
+const goesOn = '\x1e'
+
+// output makes log records of what a process prints. A goroutine reads; at the begin and the end of a task its slot does, so
+// that every line is the task's that printed it.
 type output struct {
 	file *os.File
 	raw  syscall.RawConn
 	log  hclog.Logger
 	done chan struct{}
 
-	task atomic.Pointer[celery.Task] // that runs
-	idle atomic.Bool                 // the reader waits, and has nothing in its buffer
-	left int                         // of waiting; owned by the slot, through look
-	look func(fd uintptr)
-
-	mu   sync.Mutex
-	last []string // the last lines, oldest first
+	mu      sync.Mutex // guards what follows, and reading
+	task    *celery.Task
+	buffer  []byte
+	line    []byte // has no end yet
+	dropped int    // bytes of it
+	record  record
+	last    []string // lines, oldest first
+	rest    func(fd uintptr)
 }
 
 func readOutput(file *os.File, log hclog.Logger) *output {
-	o := &output{file: file, log: log, done: make(chan struct{})}
-	o.raw, _ = file.SyscallConn()
-	o.look = func(fd uintptr) { o.left = waiting(fd) }
+	o := &output{file: file, log: log, done: make(chan struct{}), buffer: make([]byte, maxLine)}
+	o.rest = o.takeWaiting
+	o.raw, _ = file.SyscallConn() // of an open file there is one
 	go o.run()
 	return o
 }
 
 // begin says whose the lines are that come from now on.
-func (o *output) begin(t *celery.Task) { o.task.Store(t) }
+func (o *output) begin(t *celery.Task) { o.turn(t) }
 
-// end says that the task is over. Lines that it printed and that are still on their way are waited for, a little.
-func (o *output) end() {
-	for range 20 {
-		if o.idle.Load() {
-			o.left = 0
-			if o.raw == nil || o.raw.Control(o.look) != nil || o.left == 0 {
-				break
-			}
-		}
-		time.Sleep(50 * time.Microsecond)
-	}
-	o.task.Store(nil)
+// end says that the task is over: all that it printed is logged.
+func (o *output) end() { o.turn(nil) }
+
+func (o *output) turn(t *celery.Task) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_ = o.raw.Control(o.rest)
+	o.settle()
+	o.task = t
 }
 
 // flush waits until everything that a dead process printed has been read; those that inherited its output may hold it
@@ -97,62 +99,113 @@ func (o *output) tail() []string {
 
 func (o *output) run() {
 	defer close(o.done)
-	r := bufio.NewReaderSize(o.file, maxLine)
-	var pending record
 	for {
-		o.idle.Store(r.Buffered() == 0)
-		if r.Buffered() == 0 && !pending.empty() {
-			_ = o.file.SetReadDeadline(time.Now().Add(togetherIn))
-		}
-		line, err := r.ReadSlice('\n')
-		o.idle.Store(false)
-		text := string(line)
-		if errors.Is(err, bufio.ErrBufferFull) {
-			more, dropErr := drop(r)
-			text, err = fmt.Sprintf("%s… (%d bytes more)", text, more), dropErr
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			_ = o.file.SetReadDeadline(time.Time{})
-			o.emit(&pending)
-			if text == "" {
-				continue
+		ended := false
+		err := o.raw.Read(func(fd uintptr) bool {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			n, err := o.take(fd, len(o.buffer))
+			if errors.Is(err, syscall.EAGAIN) {
+				return false
 			}
-			err = nil // a line without an end, yet: as good as one
-		}
-		if text = strings.ToValidUTF8(strings.TrimRight(text, "\r\n"), "\uFFFD"); text != "" || pending.inTraceback() {
-			text, level := cutPrefix(text)
-			o.keep(text)
-			task := o.task.Load()
-			if !pending.takes(text, level, task) {
-				o.emit(&pending)
+			ended = n == 0
+			if len(o.line) > 0 || !o.record.empty() { // what comes next may belong to it
+				_ = o.file.SetReadDeadline(time.Now().Add(togetherIn))
 			}
-			pending.add(text, level, task)
+			return true
+		})
+		if err == nil && !ended {
+			continue
 		}
-		if err != nil {
-			o.emit(&pending)
+		o.mu.Lock()
+		o.settle()
+		o.mu.Unlock()
+		if ended || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
+		_ = o.file.SetReadDeadline(time.Time{})
 	}
 }
 
-// drop throws the rest of a line away and counts it.
-func drop(r *bufio.Reader) (int, error) {
-	n := 0
-	for {
-		line, err := r.ReadSlice('\n')
-		n += len(line)
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return n, err
-		}
+// take reads once and logs the records that are complete.
+func (o *output) take(fd uintptr, most int) (int, error) {
+	n, err := syscall.Read(int(fd), o.buffer[:most])
+	for errors.Is(err, syscall.EINTR) {
+		n, err = syscall.Read(int(fd), o.buffer[:most])
 	}
+	if n <= 0 {
+		return 0, err
+	}
+	for part := o.buffer[:n]; len(part) > 0; {
+		end := bytes.IndexByte(part, '\n')
+		if end < 0 {
+			o.append(part)
+			break
+		}
+		o.append(part[:end])
+		o.endLine()
+		part = part[end+1:]
+	}
+	return n, nil
+}
+
+// takeWaiting reads what lies in the pipe.
+func (o *output) takeWaiting(fd uintptr) {
+	for left := waiting(fd); left > 0; {
+		n, err := o.take(fd, min(left, len(o.buffer)))
+		if err != nil || n == 0 {
+			return
+		}
+		left -= n
+	}
+}
+
+func (o *output) append(part []byte) {
+	kept := min(len(part), maxLine-len(o.line))
+	o.line = append(o.line, part[:kept]...)
+	o.dropped += len(part) - kept
+}
+
+func (o *output) endLine() {
+	text := string(o.line)
+	var more bool
+	if o.dropped == 0 {
+		text, more = strings.CutSuffix(text, string(goesOn))
+	}
+	text = child.Printable(strings.Trim(text, "\r"))
+	if o.dropped > 0 {
+		text = fmt.Sprintf("%s… (%d bytes more)", text, o.dropped)
+	}
+	o.line, o.dropped = o.line[:0], 0
+	text, level := cutPrefix(text)
+	if text == "" && !o.record.inTraceback() && !o.record.goesOn {
+		return
+	}
+	o.keep(text)
+	if !o.record.takes(text, level) {
+		o.emit()
+	}
+	o.record.add(text, level, more)
+	if o.record.whole {
+		o.emit()
+	}
+}
+
+// settle logs what waited for more.
+func (o *output) settle() {
+	if len(o.line) > 0 {
+		o.endLine() // a line without an end, yet: as good as one
+	}
+	o.emit()
 }
 
 func (o *output) keep(line string) {
+	if line == "" {
+		return
+	}
 	if len(line) > tailWidth {
 		line = strings.ToValidUTF8(line[:tailWidth], "") + "…"
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	if len(o.last) == tailLines {
 		copy(o.last, o.last[1:])
 		o.last = o.last[:tailLines-1]
@@ -160,14 +213,14 @@ func (o *output) keep(line string) {
 	o.last = append(o.last, line)
 }
 
-func (o *output) emit(r *record) {
-	if r.empty() {
+func (o *output) emit() {
+	if o.record.empty() {
 		return
 	}
-	level, message, fields := r.parse()
-	if r.task != nil {
-		fields = append(fields, "task", r.task.DisplayName(), "id", r.task.ID)
+	level, message, fields := o.record.parse()
+	if o.task != nil {
+		fields = append(fields, "task", o.task.DisplayName(), "id", o.task.ID)
 	}
 	o.log.Log(level, message, fields...)
-	*r = record{}
+	o.record = record{}
 }

@@ -3,21 +3,23 @@ package python
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
-
-	"github.com/agensium/agensium/celery"
 )
 
-// record are lines that belong together: one, or one with a traceback below it.
+// record are lines that belong together: one, or several that were written at once, or one with a traceback below it.
 type record struct {
-	lines []string
-	size  int
-	task  *celery.Task
-	level hclog.Level // of Celery's prefix; NoLevel if there was none
-	trace traceState
+	lines  []string
+	size   int
+	level  hclog.Level // of Celery's prefix; NoLevel if there was none
+	trace  traceState
+	goesOn bool // the next line was written together with the last
+	at     int  // where the lines begin that were written together with the last
+	headed bool // a traceback begins in these
+	whole  bool // nothing can follow
 }
 
 type traceState int
@@ -30,39 +32,68 @@ const (
 
 const traceHead = "Traceback (most recent call last):"
 
+// links stand between the tracebacks of a chain.
+var links = []string{
+	"During handling of the above exception, another exception occurred:",
+	"The above exception was the direct cause of the following exception:",
+}
+
 func (r *record) empty() bool       { return len(r.lines) == 0 }
 func (r *record) inTraceback() bool { return r.trace != noTrace }
 
 // takes tells whether a line belongs to the record. Where standard output is redirected to the log, each line of a
 // traceback has Celery's prefix; a level of its own begins another record.
-func (r *record) takes(line string, level hclog.Level, task *celery.Task) bool {
+func (r *record) takes(line string, level hclog.Level) bool {
 	switch {
 	case r.empty():
 		return true
-	case level != hclog.NoLevel && level != r.level || r.task != task || r.size+len(line) > maxRecord:
+	case r.size+len(line) > maxRecord:
 		return false
-	case strings.HasSuffix(line, traceHead):
+	case r.goesOn:
 		return true
+	case level != hclog.NoLevel && level != r.level:
+		return false
 	case r.trace == inTrace:
 		return true
+	case r.trace == pastTrace && strings.HasSuffix(line, traceHead):
+		return slices.Contains(links, r.lastLine())
 	case r.trace == pastTrace:
-		return line == "" || indented(line) || strings.HasPrefix(line, "During handling of the above exception") ||
-			strings.HasPrefix(line, "The above exception was the direct cause")
+		return line == "" || indented(line) || slices.Contains(links, line)
 	}
-	return indented(line)
+	return indented(line) || strings.HasSuffix(line, traceHead)
 }
 
-func (r *record) add(line string, level hclog.Level, task *celery.Task) {
+// lastLine is the last that is not empty.
+func (r *record) lastLine() string {
+	for _, line := range slices.Backward(r.lines) {
+		if line != "" {
+			return line
+		}
+	}
+	return ""
+}
+
+// add takes a line; goesOn tells that the next was written together with it.
+func (r *record) add(line string, level hclog.Level, goesOn bool) {
 	if r.empty() {
 		r.level = level
 	}
+	if !r.goesOn {
+		r.at, r.headed = len(r.lines), false
+	}
 	switch {
 	case strings.HasSuffix(line, traceHead):
-		r.trace = inTrace
+		r.trace, r.headed = inTrace, true
+		if indented(line) { // of an exception group, where every line is
+			r.trace = pastTrace
+		}
 	case r.trace == inTrace && line != "" && !indented(line):
 		r.trace = pastTrace
 	}
-	r.lines, r.size, r.task = append(r.lines, line), r.size+len(line), task
+	r.lines, r.size, r.goesOn = append(r.lines, line), r.size+len(line), goesOn
+	if !goesOn && r.at < len(r.lines)-1 {
+		r.whole = r.trace == noTrace || r.trace == pastTrace && r.headed
+	}
 }
 
 func indented(line string) bool {

@@ -7,10 +7,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery"
 )
 
 func TestRecords(t *testing.T) {
 	const prefix = "[2026-11-23 04:24:01,638: WARNING/ForkPoolWorker-1] "
+	const more = string(goesOn)
+	at := func(lines ...string) []string { // lines that are written at once with what follows
+		out := make([]string, len(lines))
+		for i, line := range lines {
+			out[i] = line + more
+		}
+		return out
+	}
 	trace := []string{traceHead, `  File "x.py", line 1, in f`, "    g()", "ValueError: no"}
 	for name, test := range map[string]struct {
 		lines []string
@@ -24,7 +34,15 @@ func TestRecords(t *testing.T) {
 		"chained":       {append(append(append([]string{}, trace...), "", "During handling of the above exception, another exception occurred:", ""), trace...), nil},
 		"redirected":    {prefixed(prefix, trace), []string{"warn " + strings.Join(trace, "\n")}},
 		"two of celery": {[]string{prefix + "one", prefix + "two"}, []string{"warn one", "warn two"}},
-		"long":          {[]string{strings.Repeat("x", maxLine+100), "next"}, []string{"info " + strings.Repeat("x", maxLine) + "… (101 bytes more)", "info next"}},
+		"long":          {[]string{strings.Repeat("x", maxLine+100), "next"}, []string{"info " + strings.Repeat("x", maxLine) + "… (100 bytes more)", "info next"}},
+		"at once":       {[]string{"one" + more, "two" + more, "Traceback of mine", "  indented"}, []string{"info one\ntwo\nTraceback of mine", "info   indented"}},
+		"logged":        {append(append(at(prefix+"failed"), at(trace[:3]...)...), "ValueError: no"+more, "really", "  next"), []string{"warn failed\n" + strings.Join(trace, "\n") + "\nreally", "info   next"}},
+		"two in a row":  {append(append([]string{}, trace...), trace...), []string{"error " + strings.Join(trace, "\n"), "error " + strings.Join(trace, "\n")}},
+		"many lines":    {append(append([]string{}, trace[:3]...), "ValueError: no"+more, "really", "after"), []string{"error " + strings.Join(trace, "\n") + "\nreally", "info after"}},
+		"printed chain": {append(append(append([]string{}, trace...), more, links[0]+more, ""), trace...), []string{"error " + strings.Join(trace, "\n") + "\n\n" + links[0] + "\n\n" + strings.Join(trace, "\n")}},
+		"group":         {[]string{"  + Exception Group " + traceHead, "  | ExceptionGroup: g", "  +-+----", "after"}, []string{"error   + Exception Group " + traceHead + "\n  | ExceptionGroup: g\n  +-+----", "info after"}},
+		"syntax":        {[]string{traceHead, `  File "x.py", line 1`, "    def f(:", "          ^", "SyntaxError: invalid syntax", "after"}, []string{"error " + traceHead + "\n  File \"x.py\", line 1\n    def f(:\n          ^\nSyntaxError: invalid syntax", "info after"}},
+		"steering":      {[]string{"\r10%\r", "\x1b[31mred\x00"}, []string{"info 10%", `info \x1b[31mred\x00`}},
 		"not text":      {[]string{"a\xff\xfeb"}, []string{"info a\uFFFDb"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,4 +86,32 @@ func (s *sinkLines) Accept(_ string, level hclog.Level, msg string, args ...inte
 		line += " " + args[i].(string) + "=" + strings.Trim(strings.ReplaceAll(sprint(args[i+1]), "\n", ""), " ")
 	}
 	s.lines = append(s.lines, line)
+}
+
+// TestLinesAreTheTasksThatPrintedThem has one task after the other print, with nobody to read in between.
+func TestLinesAreTheTasksThatPrintedThem(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := &sinkLines{}
+	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off})
+	log.RegisterSink(sink)
+	o := readOutput(r, log)
+	var want []string
+	for _, id := range []string{"a", "b", "c"} {
+		o.begin(&celery.Task{ID: id, Name: "t"})
+		if _, err := w.WriteString("one\n" + traceHead + "\n  frame\nError\nhalf a line"); err != nil {
+			t.Fatal(err)
+		}
+		o.end()
+		of := " task=t id=" + id
+		want = append(want, "error one\n"+traceHead+"\n  frame\nError"+of, "info half a line"+of)
+	}
+	w.Close()
+	<-o.done
+	r.Close()
+	if diff := cmp.Diff(want, sink.lines); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -24,6 +24,9 @@ type StartError struct {
 	Tail []string   `json:"-"` // the last lines that it printed
 }
 
+// typeTimeout stands where the class of an exception does, of a start that took too long.
+const typeTimeout = "StartTimeout"
+
 // Error is one line; Notes has the rest.
 func (e *StartError) Error() string {
 	if e.Type == "" {
@@ -62,12 +65,27 @@ func (e *StartError) Hint() string {
 		return "redis-py is not installed for this interpreter: install celery[redis] there"
 	case e.Module != "":
 		return fmt.Sprintf("no module %q for this interpreter in this directory: check python.app, python.interpreter and the working directory", e.Module)
+	case e.Type == typeTimeout:
+		return "it hangs there, or takes longer: python.start_timeout gives it more time"
+	case e.Type == "ImportError" && strings.Contains(e.Message, "circular import"):
+		return "two modules import each other: have one of them import the other where it needs it"
+	case e.Type == "TypeError" && strings.Contains(e.Message, "not a Celery application"):
+		return "name the application as module:attribute"
 	case e.Type == "SystemExit":
 		return "the application calls sys.exit while it is imported: put that under `if __name__ == \"__main__\":`"
 	case e.Type == "AttributeError" && strings.HasPrefix(e.Doing, "import"):
 		return "name the application as module:attribute"
 	}
 	return ""
+}
+
+// OfTheCode tells whether only somebody who changes the code, the settings or what is installed can cure it.
+func (e *StartError) OfTheCode() bool {
+	switch e.Type {
+	case "ModuleNotFoundError", "ImportError", "AttributeError", "NameError", "TypeError", "SyntaxError", "IndentationError", "TabError":
+		return true
+	}
+	return false
 }
 
 func firstLine(s string) string {

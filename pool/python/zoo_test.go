@@ -31,6 +31,7 @@ func TestZooOfApplications(t *testing.T) {
 		"syntax_error":         {"SyntaxError", "syntax_error.py"},
 		"no_app":               {"import no_app", "AttributeError", "hint: name the application as module:attribute"},
 		"no_app:answer":        {"not a Celery application"},
+		"circular":             {"ImportError: cannot import name 'app'", "hint: two modules import each other"},
 		"nowhere.to.be.found":  {"ModuleNotFoundError", `hint: no module "nowhere"`},
 		"prints_binary:absent": {"AttributeError"},
 	} {
@@ -55,8 +56,12 @@ func TestZooOfApplications(t *testing.T) {
 	})
 	t.Run("hangs", func(t *testing.T) {
 		_, err := Start(context.Background(), Options{Interpreter: python, App: "hangs_at_import", Dir: "testdata/zoo", StartTimeout: time.Second})
-		if err == nil || !strings.Contains(err.Error(), "start timeout of 1s") {
-			t.Error(err)
+		var failed *StartError
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "import hangs_at_import: StartTimeout: no answer within the start timeout of 1s") {
+			t.Fatal(err)
+		}
+		if notes := strings.Join(failed.Notes(), "\n"); !strings.Contains(notes, "hangs_at_import.py") || !strings.Contains(notes, "hint: it hangs there") {
+			t.Error(notes)
 		}
 	})
 }
@@ -204,6 +209,23 @@ func TestZooHardKillLeavesNoGrandchildren(t *testing.T) {
 	}
 }
 
+// TestWhatIsWrappedAroundTheLoopIsRun: Sentry flushes there.
+func TestWhatIsWrappedAroundTheLoopIsRun(t *testing.T) {
+	for name, expression := range map[string]string{"asked to leave": "bad.delay()", "left by a task": "bad.delay(0)"} {
+		t.Run(name, func(t *testing.T) {
+			z := startZoo(t, "wraps_the_loop", expression)
+			_, _ = z.child.Execute(context.Background(), z.job) // the second one is lost
+			pid := z.child.PID()
+			if err := z.child.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if want := fmt.Sprint("flushed by ", pid); z.lines.find(want) == "" {
+				t.Errorf("%q is not among %q", want, z.lines.all)
+			}
+		})
+	}
+}
+
 func TestZooIsComplete(t *testing.T) {
 	test, err := os.ReadFile("zoo_test.go")
 	if err != nil {
@@ -217,5 +239,33 @@ func TestZooIsComplete(t *testing.T) {
 		if name := strings.TrimSuffix(filepath.Base(file), ".py"); !strings.Contains(string(test), `"`+name+`"`) {
 			t.Errorf("no test uses %s", file)
 		}
+	}
+}
+
+// TestATaskThatRaisesNoException ends as it does under billiard: before 4.3, which Celery 5.2 runs on, it ended the process.
+func TestATaskThatRaisesNoException(t *testing.T) {
+	for release, want := range map[string]struct {
+		state celery.State
+		text  string
+	}{
+		"celery-5.2":    {celery.StateLost, "Worker exited prematurely: exitcode 0 Job: 1."},
+		"celery-5.5":    {celery.StateFailure, `"exc_type": "Base", "exc_message": ["of all"], "exc_module": "raises_base"`},
+		"celery-latest": {celery.StateFailure, `"exc_type": "Base", "exc_message": ["of all"], "exc_module": "raises_base"`},
+	} {
+		t.Run(release, func(t *testing.T) {
+			python := interpreter(t, release)
+			app := start(t, Options{Interpreter: python, App: "raises_base", Dir: "testdata/zoo", Store: discard})
+			client := startClient(t, python, "testdata/zoo", "raises_base")
+			out, _ := child1(t, app).Execute(context.Background(), jobOf(client.one(t, "bad.delay()")))
+			var text string
+			if out.Loss != nil {
+				text = out.Loss.Detail
+			} else if len(out.Results) > 0 {
+				text = string(out.Results[0].Document)
+			}
+			if out.State != want.state || !strings.Contains(text, want.text) {
+				t.Errorf("%s %s", out.State, text)
+			}
+		})
 	}
 }

@@ -54,10 +54,14 @@ func startZygote(ctx context.Context, o Options) (*zygote, error) {
 	z := &zygote{launched: l, log: o.Log, done: make(chan struct{}), requests: map[uint32]chan forked{},
 		asked: map[uint32]chan []byte{}, children: map[int]*process{}}
 	z.out = readOutput(l.output, o.Log.With("pid", l.proc.PID(), "process", "zygote"))
-	ctx, cancel := context.WithTimeoutCause(ctx, o.StartTimeout,
-		fmt.Errorf("no answer within the start timeout of %s", o.StartTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.StartTimeout, errStartTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, l.proc.Kill)
+	stop := context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) == errStartTimeout {
+			z.sayWhere()
+		}
+		l.proc.Kill()
+	})
 	defer stop()
 	reader := bufio.NewReaderSize(l.conn, 64<<10)
 	if err := z.greet(ctx, reader, o); err != nil {
@@ -74,10 +78,26 @@ func startZygote(ctx context.Context, o Options) (*zygote, error) {
 	return z, nil
 }
 
+// errStartTimeout is why a start ends that takes too long.
+var errStartTimeout = errors.New("start timeout")
+
+// sayWhere has the process print where it is, for the error, and end.
+func (z *zygote) sayWhere() {
+	_ = child.Signal(z.proc.PID(), syscall.SIGABRT)
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-z.proc.Done():
+	case <-timer.C:
+	}
+}
+
 // greet reads the report on the application.
 func (z *zygote) greet(ctx context.Context, r *bufio.Reader, o Options) error {
 	k, body, err := readFrame(r, maxFrame)
 	switch {
+	case context.Cause(ctx) == errStartTimeout:
+		return &StartError{Doing: "import " + o.App, Type: typeTimeout, Message: "no answer within the start timeout of " + o.StartTimeout.String()}
 	case ctx.Err() != nil:
 		return fmt.Errorf("start python application: %w", context.Cause(ctx))
 	case err != nil:

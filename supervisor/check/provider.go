@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/agensium/agensium/celery/redisconn"
@@ -12,9 +11,12 @@ import (
 const plain = "plain Redis"
 
 // provider says whose Redis this looks like, what that means, and what a node takes of it in an idle month.
-func (r *run) provider(t *redisconn.Target, f facts) Result {
+func (r *run) provider(t *redisconn.Target, f facts, of role) Result {
 	c := r.Settings.Config
 	name, means, hint := r.whose(t.Host, f)
+	if of == forResults { // an idle node sends nothing there
+		return result("provider", OK, hint, "%s: %s", name, means)
+	}
 	return result("provider", OK, hint, "%s: %s\n%s", name, means, idleMonth(c, name == "Upstash" || c.Broker.Metered))
 }
 
@@ -63,29 +65,11 @@ func hasDomain(host string, domains ...string) bool {
 	return false
 }
 
-// pricePer100k is Upstash's pay-as-you-go price in US cents.
-const pricePer100k = 20
-
 func idleMonth(c *config.Config, metered bool) string {
-	total := 0
-	var parts []string
-	for _, cost := range c.IdleCosts() {
-		total += cost.PerMonth
-		parts = append(parts, grouped(cost.PerMonth)+" "+cost.What)
-	}
-	text := fmt.Sprintf("an idle month of one node: %s commands (%s); a task: 4", grouped(total), strings.Join(parts, ", "))
+	total, parts := c.IdleMonth()
+	text := fmt.Sprintf("an idle month of one node: %s commands (%s); a task: %d", config.Thousands(total), parts, config.CommandsPerTask)
 	if metered {
-		cents := (total*pricePer100k + 99_999) / 100_000
-		text += fmt.Sprintf("; at $0.20 for 100,000: $%d.%02d a month, and $%.2f for 100,000 tasks", cents/100, cents%100, 4*pricePer100k/100.0)
+		text += fmt.Sprintf("; at %s: %s a month, and %s for 100,000 tasks", config.BillRate, config.Bill(total), config.Bill(100_000*config.CommandsPerTask))
 	}
 	return text
-}
-
-// grouped writes 35752 as 35,752.
-func grouped(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

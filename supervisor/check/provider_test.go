@@ -9,7 +9,7 @@ import (
 
 func TestProviders(t *testing.T) {
 	for host, want := range map[string][]string{
-		"eu1-nice-fox-1234.upstash.io":                     {"Upstash", "bills by the command", "broker.metered", "78,952 commands", "$0.16 a month"},
+		"eu1-nice-fox-1234.upstash.io":                     {"Upstash", "bills by the command", "broker.metered", "83,272 commands", "$0.17 a month"},
 		"redis.railway.internal":                           {"Railway", "private network"},
 		"monorail.proxy.rlwy.net":                          {"Railway", "public proxy", "REDIS_URL"},
 		"redis-1.c1.us-east-1-2.ec2.redns.redis-cloud.com": {"Redis Cloud", "only database 0", "broker.max_connections"},
@@ -19,11 +19,11 @@ func TestProviders(t *testing.T) {
 		"shop-abc.serverless.euw1.cache.amazonaws.com":     {"ElastiCache", "cluster mode"},
 		"replica.shop.abc.euw1.cache.amazonaws.com":        {"ElastiCache", "reader endpoint", "primary"},
 		"ec2-34-1-2-3.compute-1.amazonaws.com":             {"Heroku", "ssl_cert_reqs=none"},
-		"localhost":                                        {"plain Redis", "78,952 commands"},
+		"localhost":                                        {"plain Redis", "83,272 commands"},
 		"notupstash.io":                                    {"plain Redis"},
 	} {
 		r := &run{Subject: Subject{Settings: settings(t), Env: nobody}}
-		got := r.provider(target(t, "rediss://"+host+"/0", nil), facts{})
+		got := r.provider(target(t, "rediss://"+host+"/0", nil), facts{}, forMessages)
 		for _, part := range want {
 			if !strings.Contains(got.Text+got.Hint, part) {
 				t.Errorf("%s: %q is not in %q → %q", host, part, got.Text, got.Hint)
@@ -43,7 +43,7 @@ func TestProviderThatIsMetered(t *testing.T) {
 	s := settings(t)
 	s.Config.Broker.Metered = true
 	r := &run{Subject: Subject{Settings: s, Env: func(name string) (string, bool) { return "worker.1", name == "DYNO" }}}
-	got := r.provider(target(t, "rediss://redis.example/0", nil), facts{})
+	got := r.provider(target(t, "rediss://redis.example/0", nil), facts{}, forMessages)
 	if !strings.Contains(got.Text, "Heroku") || !strings.Contains(got.Text, "$0.80 for 100,000 tasks") {
 		t.Error(got.Text)
 	}

@@ -49,7 +49,7 @@ type Broker struct {
 	SocketTimeout     time.Duration `toml:"socket_timeout" default:"30s" range:"100ms,5m" effect:"restart"`
 	StallTimeout      time.Duration `toml:"stall_timeout" default:"1m" range:"10s,1h" effect:"live"`
 	MaxConnections    int           `toml:"max_connections" range:"0,100000" effect:"live"` // 0: no budget
-	Metered           bool          `toml:"metered" effect:"live"`
+	Metered           bool          `toml:"metered" effect:"restart"`
 }
 
 // Lease is the cadence of what keeps claims and finds those of the dead. Leases are renewed at a third of their time.
@@ -69,7 +69,7 @@ type Results struct {
 
 // Python says how the application is started. Without App no Python is started.
 type Python struct {
-	App          string            `toml:"app"`
+	App          string            `toml:"app" env:"CELERY_APP"`
 	Interpreter  string            `toml:"interpreter"`           // empty: see Interpreter
 	Directory    string            `toml:"directory" default:"."` // of the application, first on its sys.path
 	Include      []string          `toml:"include"`               // further modules to import
@@ -145,6 +145,7 @@ type DeadLetters struct {
 // Control is the remote control of `celery inspect` and `celery control`.
 type Control struct {
 	Enabled      bool          `toml:"enabled" default:"true" effect:"restart"`
+	Keepalive    time.Duration `toml:"keepalive" default:"10m" range:"10s,24h" effect:"restart"` // of the subscription
 	RevokesMax   int           `toml:"revokes_max" default:"50000" range:"1,10000000" effect:"live" env:"CELERY_WORKER_REVOKES_MAX"`
 	RevokeExpire time.Duration `toml:"revoke_expires" default:"7d" range:"1s," effect:"live" env:"CELERY_WORKER_REVOKE_EXPIRES"`
 }

@@ -29,7 +29,7 @@ var effects = map[string]Effect{
 	"broker.socket_timeout":     Restart,
 	"broker.stall_timeout":      Live,
 	"broker.max_connections":    Live,
-	"broker.metered":            Live,
+	"broker.metered":            Restart,
 
 	"lease.ttl":                   Restart,
 	"lease.idle_ttl":              Restart,
@@ -85,6 +85,7 @@ var effects = map[string]Effect{
 	"dead_letters.max":       Live,
 	"dead_letters.max_age":   Live,
 	"control.enabled":        Restart,
+	"control.keepalive":      Restart,
 	"control.revokes_max":    Live,
 	"control.revoke_expires": Live,
 	"events.enabled":         Live,

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -106,18 +105,10 @@ func TestReferenceTellsTheCosts(t *testing.T) {
 	text, c := readReference(t), Defaults()
 	c.Events.Enabled = true
 	for _, cost := range c.IdleCosts() {
-		if n := thousands(cost.PerMonth); !strings.Contains(text, n+" ") {
+		if n := Thousands(cost.PerMonth); !strings.Contains(text, n+" ") {
 			t.Errorf("agensium.toml does not say that %s costs %s commands a month", cost.Key, n)
 		}
 	}
-}
-
-func thousands(n int) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }
 
 // The effect that a comment names, of a setting or of its table, is that of the settings below it.

@@ -62,7 +62,7 @@ func TestIdleCosts(t *testing.T) {
 		t.Errorf("%d", n)
 	}
 	c.Broker.Consume = false
-	if n := total(); n != 8640+25920 {
+	if n := total(); n != 8640+25920+4320 {
 		t.Errorf("%d", n)
 	}
 }

@@ -66,6 +66,14 @@ def stamp(path):
         time.sleep(600)
 
 
+@app.task(bind=True, name="bench.note")
+def note(self, path, seconds):
+    """Appends its id when it begins."""
+    with open(path, "a") as file:
+        file.write(self.request.id + "\n")
+    time.sleep(seconds)
+
+
 @app.task(name="bench.late")
 def late(path, due):
     """Appends how many milliseconds after its time it runs."""

@@ -8,7 +8,7 @@ with benchapp.app.connection_for_write() as connection:
     client = connection.default_channel.client
     found = {}
     for task, args in ((benchapp.noop, []), (benchapp.allocate, []), (benchapp.wait, [0]), (benchapp.span, [0]), (benchapp.stamp, ["path"]),
-                       (benchapp.late, ["path", 0])):
+                       (benchapp.late, ["path", 0]), (benchapp.note, ["path", 0])):
         queue = "template." + task.name
         task.apply_async(args, queue=queue)
         found[task.name] = client.rpop(queue).decode()

@@ -1,7 +1,7 @@
 import os
 
 from celery import Celery, chain, chord, group, signature
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 
 app = Celery('app', broker=os.environ['BROKER'], backend=os.environ['RESULTS'])
 app.conf.update(task_default_queue='py', broker_connection_retry_on_startup=True, result_expires=3600)
@@ -42,6 +42,11 @@ def retry(self, times):
 @app.task(name='c.ignored')
 def ignored():
     raise Ignore()
+
+
+@app.task(name='c.rejects')
+def rejects():
+    raise Reject()
 
 
 @app.task(name='c.noresult', ignore_result=True)

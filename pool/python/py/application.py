@@ -7,6 +7,8 @@ import sys
 import threading
 from enum import Enum
 
+from _agensium import loop
+
 
 class Stage:
     """What is being done, for the report if it fails."""
@@ -50,6 +52,7 @@ def find(options):
     if options.get('config'):
         os.environ['CELERY_CONFIG_MODULE'] = options['config']
     import celery
+    loop.stand_in()
     name = options.get('app')
     if not name:
         return celery.current_app._get_current_object()
@@ -124,14 +127,16 @@ def print_by_line():
         def write(self, data):
             if not isinstance(data, str):
                 data = str(data)
-            *lines, self.rest = (self.rest + data).split('\n')
-            for line in lines:
-                super().write(line)
+            if data[:1] == '\n':
+                self.flush()
+            self.rest += data
+            if data[-1:] == '\n' or len(self.rest) > 1 << 14:  # lines that are written at once stay together
+                self.flush()
             return len(data)
 
         def flush(self):
-            if self.rest:
-                rest, self.rest = self.rest, ''
+            rest, self.rest = self.rest.strip('\n'), ''
+            if rest:
                 super().write(rest)
 
         def fileno(self):
@@ -193,6 +198,17 @@ def task_options(task):
     }
 
 
+def redis_version():
+    """The release of redis-py, which is imported with the first connection; empty if there is none."""
+    if 'redis' in sys.modules:
+        return getattr(sys.modules['redis'], '__version__', '')
+    from importlib import metadata
+    try:
+        return metadata.version('redis')
+    except metadata.PackageNotFoundError:
+        return ''
+
+
 def describe(app, seconds):
     """The report of the hello frame; Info in info.go reads it."""
     import billiard
@@ -204,7 +220,6 @@ def describe(app, seconds):
     conf = app.conf
     transport = conf.broker_transport_options or {}
     backend_transport = conf.get('result_backend_transport_options') or {}
-    redis = sys.modules.get('redis')
     warnings = []
     threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
     threads = [name for name in threads if name != 'agensium-lifeline']
@@ -226,7 +241,7 @@ def describe(app, seconds):
         'python': platform.python_version(), 'implementation': platform.python_implementation(),
         'executable': sys.executable, 'prefix': sys.prefix, 'pid': os.getpid(),
         'celery': celery.__version__, 'kombu': kombu.__version__, 'billiard': billiard.__version__,
-        'redis': getattr(redis, '__version__', ''),
+        'redis': redis_version(),
         'app': app.main or '', 'seconds': seconds, 'modules': len(sys.modules), 'warnings': warnings,
         'captures': captured(app), 'commands': questions.commands(),
         'heartbeats': bool(signals.heartbeat_sent.receivers),

@@ -2,10 +2,12 @@
 
 Runs before anything of the application is imported, from the pipe on fd 4 (source.go, bootstrap).
 """
+import faulthandler
 import fcntl
 import gc
 import importlib.abc
 import importlib.machinery
+import io
 import os
 import select
 import signal
@@ -80,6 +82,35 @@ def default(signum):
     os.kill(os.getpid(), signum)
 
 
+def allow_setsid():
+    """Lets a task begin a session, as it may in Celery's child, which leads no process group. The new group has the same id."""
+    setsid = os.setsid
+
+    def begin():
+        pid = os.getpid()
+        if os.getpgrp() == pid and os.getsid(0) != pid:
+            os.setpgid(0, os.getpgid(os.getppid()))
+        return setsid()
+    os.setsid = begin
+
+
+class Stream(io.TextIOWrapper):
+    """Standard output, where the lines that are written at once say that they belong together (output.go, goesOn)."""
+
+    def write(self, text):
+        if str.find(text, '\n', 0, -1) < 0:
+            return super().write(text)
+        super().write(text[:-1].replace('\n', '\x1e\n') + text[-1])
+        return len(text)
+
+
+def stream(old):
+    encoding, mode = old.encoding, old.mode
+    new = Stream(old.detach(), encoding=encoding, errors='backslashreplace', newline='\n', line_buffering=True)
+    new.mode = mode
+    return new
+
+
 RARELY = (50000, 20, 100)  # while the application is imported: what it makes then it keeps
 
 
@@ -90,8 +121,9 @@ def main(payload):
     gc.set_threshold(*RARELY)
     hold(LIFELINE)
     deaf(signal.SIGTERM, signal.SIGINT)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors='backslashreplace')
+    faulthandler.enable(2)  # of a start that takes too long the supervisor asks with SIGABRT where it is
+    sys.stdout = sys.__stdout__ = stream(sys.stdout)
+    sys.stderr = sys.__stderr__ = stream(sys.stderr)
     # as `celery -A app worker` would have it: applications look here to see what they run in
     sys.argv = ['celery', '-A', options.get('app') or '', 'worker']
     cwd = os.getcwd()

@@ -10,6 +10,8 @@ import sys
 import time
 from binascii import a2b_base64
 
+import billiard
+from billiard.common import human_status
 from celery import signals, states
 from celery._state import _set_task_join_will_block, set_default_app
 from celery.app import trace
@@ -21,16 +23,25 @@ from kombu.serialization import prepare_accept_content
 from kombu.serialization import registry as serializers
 from kombu.utils import json as kombu_json
 
-from _agensium import application, boot, capture, fast, wire
+from _agensium import application, boot, capture, fast, loop, wire
 
 RUN = struct.Struct('>QBI')          # tag, flags, length of the JSON that follows; then the envelope
 DONE = struct.Struct('>QBBdQHI')     # tag, state, flags, seconds, highest rss, number of results, length of extras
 RESULT = struct.Struct('>II')        # length of key and document
 REPR = 1                             # flag of RUN: the repr of the return value is asked for
 STATES = {states.SUCCESS: 1, states.FAILURE: 2, states.RETRY: 3, states.REVOKED: 4, 'IGNORED': 5, 'REJECTED': 6}
+ANNOUNCES = billiard.VERSION >= (4, 3)  # before, whatever is no Exception just ended billiard's process
 HOOKS = ('on_success', 'on_failure', 'on_retry', 'after_return')
 REDELIVERED = None if fast.NAIVE else False  # what self.request.delivery_info says of a first delivery
 RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
+
+
+class Leave(BaseException):
+    """Ends the loop, and the process with a status."""
+
+    def __init__(self, code):
+        super().__init__(code)
+        self.code = code
 
 
 class Refused(Exception):
@@ -49,7 +60,11 @@ def warm(app):
 
 
 def main(channel_fd, app, options, slot, number):
-    Child(wire.Channel(channel_fd), app, options, slot, number).serve()
+    child = Child(wire.Channel(channel_fd), app, options, slot, number)
+    try:
+        loop.run(child)
+    except Leave as leave:
+        child.exit(leave.code)
 
 
 class Child:
@@ -154,7 +169,7 @@ class Child:
             try:
                 kind, body = read()
             except (wire.Closed, ConnectionResetError):
-                self.exit(0)
+                raise Leave(0) from None
             if kind == wire.RUN:
                 tag, flags, size = unpack(body)
                 if size:
@@ -165,7 +180,7 @@ class Child:
             elif kind == wire.CANCEL:
                 pass  # its task ended before it came
             elif kind == wire.QUIT:
-                self.exit(0)
+                raise Leave(0)
             else:
                 raise ValueError('frame of kind %d' % kind)
 
@@ -201,13 +216,13 @@ class Child:
                 result, info, seconds, text = tracer(task_id, args, kwargs, request)
             finally:
                 self.busy = False
-        except SystemExit as exc:
+        except (SystemExit, KeyboardInterrupt) as exc:
             self.leave(exc)
-        except (KeyboardInterrupt, GeneratorExit):
-            self.exit(1)
         except Reject as exc:
             return self.done(tag, 'REJECTED', began, extras={'exc': repr(exc), 'requeue': bool(exc.requeue)})
         except BaseException as exc:
+            if not ANNOUNCES and not isinstance(exc, Exception):
+                raise Leave(0) from None
             return self.broken(tag, began, request, exc)
         if info is None and not isinstance(result, trace.ExceptionInfo):
             self.done(tag, states.SUCCESS, began, seconds, {'repr': text} if flags & REPR and text else None)
@@ -282,10 +297,11 @@ class Child:
     # -- how it ended
 
     def done(self, tag, state, began, seconds=None, extras=None):
-        try:
-            sys.stdout.flush()  # half a line that the task printed is its own
-        except (AttributeError, OSError, ValueError):
-            pass  # the task did something to it
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()  # half a line that the task printed is its own
+            except (AttributeError, OSError, ValueError):
+                pass  # the task did something to it
         results = self.capture.end() if self.capture is not None else ()
         self.tag = 0
         extras = json.dumps(extras, default=repr).encode('utf-8', 'backslashreplace') if extras else b''
@@ -346,14 +362,18 @@ class Child:
         self.done(tag, state, began, 0.0, extras)
 
     def leave(self, exc):
-        """sys.exit in a task ends the child, as it ends billiard's."""
-        code = exc.code
-        if code is None:
-            code = 0
-        elif not isinstance(code, int):
-            print(code, file=sys.stderr)
-            code = 1
-        self.exit(code)
+        """sys.exit in a task ends the child, as it ends billiard's, which since 4.3 tells why before it does."""
+        code, status = getattr(exc, 'code', 1 if ANNOUNCES else 0), 'KeyboardInterrupt'
+        if isinstance(exc, SystemExit):
+            if code is None:
+                code = 0
+            elif not isinstance(code, int):
+                print(code, file=sys.stderr)
+                code = 1
+            status = human_status(code)
+        if ANNOUNCES and os.getpid() == self.pid:
+            self.channel.send(wire.LEAVE, ('Worker exited prematurely: %s.' % status).encode())
+        raise Leave(code) from None
 
     # -- results that are stored before the end
 

@@ -54,7 +54,11 @@ def exception(verdict):
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
         kind = type(str(name), (Exception,), {'__module__': module})
-    return kind(*verdict.get('Args') or ())
+    args = verdict.get('Args') or ()
+    try:
+        return kind(*args)
+    except Exception:  # as celery.backends.base does with a class that takes other arguments
+        return Exception('{}({})'.format(kind, list(args)))
 
 
 def record(child, verdict, envelope):
@@ -69,6 +73,9 @@ def record(child, verdict, envelope):
                                   signum=None, expired=args[0] == 'expired')
         return states.REVOKED, exceptions.TaskRevokedError(args[0])
     exc = exception(verdict)
+    if verdict.get('Errbacks'):
+        backend._call_task_errbacks(ctx, exc, verdict.get('Traceback') or None)
+        return states.FAILURE, exc
     backend.mark_as_failure(ctx.id, exc, request=ctx, store_result=store,
                             call_errbacks=bool(verdict.get('CallBack', True)))
     if task is None:
@@ -124,8 +131,16 @@ def refused(child, envelope, why):
 def failed(child, request, exc):
     if request.get('id'):
         ctx = context(child, request)
-        child.app.backend.mark_as_failure(ctx.id, exc, request=ctx, store_result=store_errors(
+        child.app.backend.mark_as_failure(ctx.id, storable(exc), request=ctx, store_result=store_errors(
             child.tasks.get(request.get('task')), request))
+
+
+def storable(exc):
+    """What looks like exc in a result, where it is no Exception: before 5.7 Celery cannot store such."""
+    kind = type(exc)
+    if MODERN or isinstance(exc, Exception):
+        return exc
+    return type(kind.__name__, (Exception,), {'__module__': kind.__module__, '__qualname__': kind.__qualname__})(*exc.args)
 
 
 def backend_of(child, task):

@@ -8,7 +8,7 @@ VERSION = 1
 LIMIT = 1 << 30
 
 HELLO, FAILED, FORK, FORKED, EXITED, REAP, REAPED, EVENT, QUIT, ASK, ANSWER = range(1, 12)
-RUN, DONE, CANCEL, STORE, STORED = range(16, 21)
+RUN, DONE, CANCEL, STORE, STORED, LEAVE = range(16, 22)
 
 HEADER = struct.Struct('>IB')
 FORKING = struct.Struct('>II')    # request, slot

@@ -21,6 +21,7 @@ def main(options, channel_fd, lifeline_fd):
         if gc.get_threshold() == boot.RARELY:  # else the application has its own ideas
             gc.set_threshold(*options['collect'])
         if options['mode'] == 'child':
+            boot.allow_setsid()
             from _agensium import child
             return child.main(channel_fd, app, options, options['slot'], options['slot'] + 1)
         report = application.describe(app, time.perf_counter() - began)
@@ -38,7 +39,7 @@ def failure(exc):
         'traceback': ''.join(traceback.format_exception(type(exc), exc, own_frames_cut(exc.__traceback__))),
         'python': sys.version.split()[0], 'executable': sys.executable, 'cwd': os.getcwd(), 'path': sys.path,
         'virtualenv': os.environ.get('VIRTUAL_ENV', ''),
-        'module': getattr(exc, 'name', None) or '' if isinstance(exc, ImportError) else '',
+        'module': getattr(exc, 'name', None) or '' if isinstance(exc, ModuleNotFoundError) else '',
     }
 
 
@@ -153,6 +154,7 @@ class Zygote:
         for fd in [sock, lifeline, output] + self.channel.files:
             os.close(fd)
         boot.hold(boot.LIFELINE)
+        boot.allow_setsid()
         if self.collecting:
             gc.enable()
         child.main(boot.CHANNEL, self.app, self.options, slot, self.forks)

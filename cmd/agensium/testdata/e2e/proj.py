@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 from celery import Celery, Task, chain, chord, group, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
@@ -155,6 +156,11 @@ def hard():
 
 
 @app.task
+def quits(how):
+    raise {'exit': SystemExit, 'interrupt': KeyboardInterrupt, 'generator': GeneratorExit}.get(how, SystemExit(how))
+
+
+@app.task
 def sleep(seconds):
     time.sleep(seconds)
     return seconds
@@ -300,12 +306,18 @@ def talk():
     print('printed by a task')
     print('an error line', file=sys.stderr)
     logging.getLogger('shop').warning('logged by a task')
+    print('two lines\nat once')
+    logging.getLogger('shop').warning('a table\nof two rows')
     try:
         1 / 0
     except ZeroDivisionError:
         logging.getLogger('shop').exception('with a traceback')
+        try:
+            raise ValueError('bad\nin two lines')
+        except ValueError:
+            traceback.print_exc()
+    print('\x1b[31mred')
     sys.stdout.write('no newline at the end')
-    sys.stdout.flush()
     return 'the secret return value'
 
 

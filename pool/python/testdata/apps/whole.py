@@ -218,6 +218,22 @@ def leave(code):
 
 
 @app.task
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@app.task
+def vanish(code):
+    os._exit(code)
+
+
+@app.task
+def begin_session():
+    os.setsid()
+    return [os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid()]
+
+
+@app.task
 def die(signum):
     os.kill(os.getpid(), signum)
     time.sleep(60)
