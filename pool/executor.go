@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"syscall"
 	"time"
 
 	"github.com/agensium/agensium/celery"
@@ -33,6 +34,13 @@ type Executor interface {
 type Process interface {
 	PID() int
 	Done() <-chan struct{} // closed when the process is gone, also between tasks
+}
+
+// Signaler is what an executor is besides if the task that it runs can be ended by a signal.
+type Signaler interface {
+	// Signal sends it to what runs the task, and returns false if that is another one by now, or if only killing is left. How
+	// the task ends is then what Execute returns: State Lost, with celery.LossTerminated, if the signal ended the executor.
+	Signal(t *celery.Task, signal syscall.Signal) bool
 }
 
 // Factory starts executors, for any number of slots at once.

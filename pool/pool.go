@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -214,13 +215,18 @@ func (p *Pool) currentFactory() (Factory, uint64) {
 
 func (p *Pool) generation() uint64 { return p.gen.Load() }
 
-// Terminate kills the executor that runs the task, with cause as the reason of its context. It returns false if no slot runs it.
-func (p *Pool) Terminate(id string, cause error) bool {
+// Terminate sends the signal to what runs the task. What cannot be sent one, or has not gone of it when it is asked for again,
+// is killed, as it is for SIGKILL, with cause as the reason of its context; so it is for SIGSTOP, of which nobody would ever wake
+// it. Terminate returns false if no slot runs the task.
+func (p *Pool) Terminate(id string, signal syscall.Signal, cause error) bool {
 	found := false
 	for _, r := range p.Running() {
-		if r.Job.Task.ID == id && r.Job.Verdict == nil {
+		if r.Job.Task.ID != id || r.Job.Verdict != nil {
+			continue
+		}
+		found = true
+		if s, ok := r.executor.(Signaler); !ok || signal == syscall.SIGKILL || signal == syscall.SIGSTOP || !s.Signal(r.Job.Task, signal) {
 			r.cancel(cause)
-			found = true
 		}
 	}
 	return found

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -319,10 +320,10 @@ func TestTerminateEndsTheJobThatRunsTheTask(t *testing.T) {
 	inPool(t, 2, Limits{}, func(p *Pool, d *desk, w *plant) {
 		d.jobs <- job("a", "hold")
 		synctest.Wait()
-		if p.Terminate("b", errors.New("asked")) {
+		if p.Terminate("b", syscall.SIGKILL, errors.New("asked")) {
 			t.Error("terminated what does not run")
 		}
-		if !p.Terminate("a", errors.New("asked")) {
+		if !p.Terminate("a", syscall.SIGKILL, errors.New("asked")) {
 			t.Error("not found")
 		}
 		synctest.Wait()

@@ -51,7 +51,9 @@ type Running struct {
 	Slot    int
 	PID     int
 	Started time.Time
-	cancel  context.CancelCauseFunc
+
+	cancel   context.CancelCauseFunc
+	executor Executor
 }
 
 // turn is the time in which an executor may take jobs. Ending it never disturbs a job in progress.
@@ -244,7 +246,7 @@ func (s *slot) execute(job Job) (celery.Outcome, error) {
 	}
 	ctx, cancel := context.WithCancelCause(work)
 	defer cancel(nil)
-	s.running.Store(&Running{Job: job, Slot: s.id, PID: int(s.pid.Load()), Started: time.Now(), cancel: cancel})
+	s.running.Store(&Running{Job: job, Slot: s.id, PID: int(s.pid.Load()), Started: time.Now(), cancel: cancel, executor: s.executor})
 	s.to(Busy)
 	outcome, err := s.executor.Execute(ctx, job)
 	s.running.Store(nil)

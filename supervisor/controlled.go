@@ -17,6 +17,7 @@ func (s *Supervisor) controlled() control.Node {
 		Requests: nodeRequests{s}, Parked: nodeParked{s}, Revoker: nodeRevoker{s}, Limits: nodeLimits{s}, Pool: nodePool{s},
 		Autoscaler: nodeAutoscaler{s}, Consumers: nodeConsumers{s}, Registry: nodeRegistry{s}, Settings: nodeSettings{s},
 		Statistics: nodeStatistics{s}, Lifecycle: nodeLifecycle{s}, Custom: nodeCustom{s},
+		Serializers: nodeSerializers{s},
 	}
 }
 

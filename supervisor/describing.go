@@ -91,6 +91,19 @@ func (n nodeCustom) Call(ctx context.Context, method string, args control.Argume
 	return value, err
 }
 
+type nodeSerializers struct{ *Supervisor }
+
+func (n nodeSerializers) Open(ctx context.Context, contentType, encoding string, body []byte) (json.RawMessage, error) {
+	if n.application() == nil {
+		return nil, errNoApplication
+	}
+	return n.application().Opened(ctx, contentType, encoding, body)
+}
+
+func (n nodeSerializers) Seal(ctx context.Context, contentType string, value json.RawMessage) (string, []byte, error) {
+	return n.application().Sealed(ctx, contentType, value)
+}
+
 type nodeStatistics struct{ *Supervisor }
 
 func (n nodeStatistics) Statistics() control.Statistics {

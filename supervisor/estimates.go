@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/agensium/agensium/supervisor/autoscale"
+	"github.com/agensium/agensium/supervisor/config"
 )
 
 // estimates is what the scaling decision learns from each task. It is written by the slots' goroutines and read by the scaler.
@@ -77,7 +78,7 @@ func (e *estimates) ours(names []string) map[string]queueSays {
 
 // sample fills in what is known of the queues; others is what other nodes do for one. due is nil if they could not be read, or nobody
 // looked.
-func (e *estimates) sample(s *autoscale.Sample, names []string, due map[string]int, others func(string) queueSays, now time.Time) {
+func (e *estimates) sample(s *autoscale.Sample, names []string, due map[string]int, minima map[string]config.QueueScaling, others func(string) queueSays, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, name := range names {
@@ -87,16 +88,30 @@ func (e *estimates) sample(s *autoscale.Sample, names []string, due map[string]i
 		}
 		s.Queues = append(s.Queues, autoscale.Queue{
 			Name: name, Due: due[name], Oldest: q.arrivals.Oldest(now), Arrivals: q.arrivals.Rate(), Service: q.mix.Service(e.services), Busy: q.busy + also.Busy,
+			Min: minima[name].Min, Kept: max(0, minima[name].Min-q.busy),
 		})
 	}
 	s.Useful = e.gain.Useful()
 }
 
-// child notes how much memory a child has for itself.
-func (e *estimates) child(private int64, now time.Time) {
+// kept is how many slots are kept for queues that do not use them now.
+func (e *estimates) kept(names []string, minima map[string]config.QueueScaling) (n int) {
+	if len(minima) == 0 {
+		return 0
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.children.Observe(now, float64(private))
+	for _, name := range names {
+		n += max(0, minima[name].Min-e.queue(name).busy)
+	}
+	return n
+}
+
+// child notes how much memory a child had for itself at the most when it ended a task.
+func (e *estimates) child(private int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.children.Observe(time.Now(), float64(private))
 }
 
 func (e *estimates) childMemory(largest, guess int64) int64 {

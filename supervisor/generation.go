@@ -3,9 +3,11 @@ package supervisor
 import (
 	"context"
 	"sync"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/python"
 )
@@ -80,6 +82,12 @@ type member struct {
 func (m member) Close(ctx context.Context) error {
 	defer m.left()
 	return m.Executor.Close(ctx)
+}
+
+// Signal implements [pool.Signaler].
+func (m member) Signal(t *celery.Task, signal syscall.Signal) bool {
+	s, ok := m.Executor.(pool.Signaler)
+	return ok && s.Signal(t, signal)
 }
 
 type memberProcess struct {

@@ -71,7 +71,8 @@ func (s *Supervisor) fill(g *generation, now *settings, target, results *redisco
 		g.goTasks.add("go", handlers, func(task string) bool { return s.o.Handlers.Lookup(task) != nil })
 	}
 	if len(c.Commands) > 0 {
-		commands, err := command.New(command.Options{Commands: specs(now), Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("command")})
+		commands, err := command.New(command.Options{Commands: specs(now), Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("command"),
+			OOMScoreAdj: func() int { return s.current.Load().Config.Pool.OOMScoreAdj }})
 		if err != nil {
 			return &SetupError{Err: err, Hint: "see [[command]] in the configuration"}
 		}

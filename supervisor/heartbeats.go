@@ -8,20 +8,50 @@ import (
 // heartbeats sends Celery's heartbeat_sent for an application that listens to it: many keep a file fresh by it that a
 // platform looks at. It needs no event to be sent.
 func (s *Supervisor) heartbeats(ctx context.Context) {
-	every := s.current.Load().Config.Events.Heartbeat
-	if s.application() == nil || !s.application().Info().Heartbeats || every <= 0 {
-		return
+	var ticker *time.Ticker
+	var beat <-chan time.Time
+	stop := func() {
+		if ticker != nil {
+			ticker.Stop()
+		}
+		ticker, beat = nil, nil
 	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+	defer stop()
+	running := time.Duration(0)
 	for {
+		if every := s.heartbeatEvery(); every != running {
+			stop()
+			if running = every; every > 0 {
+				ticker = time.NewTicker(every)
+				beat = ticker.C
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.stopping.warm:
 			return
-		case <-ticker.C:
-			s.application().Heartbeat()
+		case <-s.rebeat:
+		case <-beat:
+			if app := s.application(); app != nil {
+				app.Heartbeat()
+			}
 		}
+	}
+}
+
+// heartbeatEvery is 0 if nobody listens.
+func (s *Supervisor) heartbeatEvery() time.Duration {
+	if app := s.application(); app == nil || !app.Info().Heartbeats {
+		return 0
+	}
+	return s.current.Load().Config.Events.Heartbeat
+}
+
+// beatAnew has the heartbeats follow the settings and the application of now.
+func (s *Supervisor) beatAnew() {
+	select {
+	case s.rebeat <- struct{}{}:
+	default:
 	}
 }

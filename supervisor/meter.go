@@ -120,6 +120,7 @@ func (g *glance) read(ctx context.Context, s *Supervisor, b *broker.Broker) {
 		return
 	}
 	g.contents = &lies
+	s.scaler.notice(lies.Due) // so that the hosts wanted are known also when all slots are busy
 	for _, name := range slices.Sorted(maps.Keys(lies.Due)) {
 		due := int64(lies.Due[name])
 		g.queues = append(g.queues, admin.Queue{Name: name, Due: due, Oldest: s.waits.look(name, g.at, due)})

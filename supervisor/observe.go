@@ -18,25 +18,33 @@ func (s *Supervisor) sendsEvents(t *celery.Task) bool {
 	return o.SendEvents || !known
 }
 
-func (s *Supervisor) received(t *celery.Task, d *celery.Delivery) {
+// received sends no event of what Celery does not send one of: a task that is revoked or has expired when it is met.
+func (s *Supervisor) received(job pool.Job) {
+	t, d := job.Task, job.Delivery
 	s.meterReceived(t, d)
 	s.estimates.claimed(d.Queue, t.Name)
 	s.scaler.taken()
-	if !wasParked(t) && s.sendsEvents(t) {
+	if refused := job.Verdict != nil && job.Verdict.State == celery.StateRevoked; !refused && !wasParked(t) && s.mayRun(t) {
 		s.control.Events.TaskReceived(t)
 	}
 }
 
+// mayRun tells whether events are sent of a task that is registered: of others Celery says but that they failed.
+func (s *Supervisor) mayRun(t *celery.Task) bool {
+	_, known := s.current.Load().known(t.Name)
+	return known && s.sendsEvents(t)
+}
+
 // parked tells that the task came; it is told once, however often the task is met.
 func (s *Supervisor) parked(t *celery.Task) {
-	if !wasParked(t) && s.sendsEvents(t) {
+	if !wasParked(t) && s.mayRun(t) {
 		s.control.Events.TaskReceived(t)
 	}
 }
 
 func (s *Supervisor) started(t *celery.Task) {
 	s.tally.begin(t.Name)
-	if s.sendsEvents(t) {
+	if s.mayRun(t) {
 		s.control.Events.TaskStarted(t.ID)
 	}
 }
@@ -45,6 +53,9 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 	s.meterFinished(f)
 	t, o := f.Job.Task, f.Outcome
 	s.estimates.ended(f.Job.Delivery.Queue, t.Name, o.Runtime, int(s.tally.active.Load()), o.State == celery.StateSuccess)
+	if own := o.MaxRSS - s.current.Load().sharedMemory(t.Name); o.MaxRSS > 0 {
+		s.estimates.child(max(own, leastOwn))
+	}
 	if f.Job.Verdict == nil || f.Loss != nil {
 		s.tally.active.Add(-1)
 	}
@@ -65,6 +76,13 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 	case celery.StateSuccess:
 		e.TaskSucceeded(t.ID, o.ReturnRepr, o.Runtime)
 	case celery.StateFailure:
+		if o.Refused == "unknown_task" { // the repr is a sentence
+			o.Exception = celery.NewException("NotRegistered", t.Name).Repr()
+		}
+		known, _ := s.current.Load().known(t.Name)
+		if known.AcksLate && !known.AcksOnFailureOrTimeout && (v == nil || v.Cause == string(celery.LossHardLimit)) {
+			e.TaskRejected(t.ID, settled.Action == broker.Requeue)
+		}
 		e.TaskFailed(t.ID, o.Exception, o.Traceback)
 	case celery.StateRetry:
 		e.TaskRetried(t.ID, o.Exception, o.Traceback)

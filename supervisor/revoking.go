@@ -90,12 +90,12 @@ func (t terminated) Error() string {
 }
 func (t terminated) LossCause() celery.LossCause { return celery.LossTerminated }
 
-// Terminate kills what runs the tasks. The signal is what events tell: the child gets SIGKILL, whatever was asked for, since
-// its message is settled as terminated.
+// Terminate sends the signal to what runs the tasks. A task that it ends is settled as terminated; one that it does not end is
+// settled as it ends by itself.
 func (n nodeRevoker) Terminate(_ context.Context, ids []string, signal syscall.Signal) []string {
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
 		n.terminations.put(id, int(signal))
-		if n.pool.Terminate(id, terminated{signal}) {
+		if n.pool.Terminate(id, signal, terminated{signal}) {
 			return false
 		}
 		n.terminations.take(id)

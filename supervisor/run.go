@@ -6,9 +6,11 @@ import (
 	"io"
 	"os"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/oklog/run"
 
 	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
@@ -34,7 +36,18 @@ func (e *SetupError) Unwrap() error { return e.Err }
 // Run runs a supervisor until a signal or ctx ends it, and returns when everything it started has ended: nil after an orderly
 // drain. Several may run in one process if each has Signals of its own. With Handlers and no application no Python is
 // started; with both, a task that has a handler runs there.
+//
+// As PID 1 of a container with Handlers, and without Signals of its own, Run starts the program again as a child, since somebody has to reap
+// orphans who cannot be mistaken for a handler that waits for a process of its own. PID 1 then hands on signals, and ends with
+// the child's exit status without returning from Run.
 func Run(ctx context.Context, o Options) error {
+	if o.Handlers != nil && o.Signals == nil && os.Getpid() == 1 {
+		status, err := child.Init()
+		if err == nil {
+			os.Exit(status)
+		}
+		hclog.Default().Warn("orphans are not reaped", "error", err)
+	}
 	if o.Loaded == nil {
 		var err error
 		if o.Loaded, err = config.Load(config.Input{}); err != nil {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/pool/python"
@@ -42,6 +44,7 @@ type scaler struct {
 	paused   bool      // the broker claims nothing
 	empty    time.Time // since when there has been no slot; zero: there are some
 	slept    bool      // the application was unloaded since
+	shared   shared    // what the broker was told last
 	sleepers sync.WaitGroup
 	private  map[int]int64 // memory of each slot's child, when last looked
 
@@ -51,7 +54,8 @@ type scaler struct {
 	last      autoscale.Decision
 	startTime time.Duration
 	cpu       map[int]cpuSeen
-	perTask   float64 // processors that a running task uses, a slowly fading maximum
+	seen      map[string]int // waiting messages by queue, counted for somebody who looks; nil: no news
+	perTask   float64        // processors that a running task uses, a slowly fading maximum
 }
 
 // holder is what the scaler needs of the broker.
@@ -59,6 +63,7 @@ type holder interface {
 	Spare(told func()) // hold one message for a slot that is to come
 	Held() bool        // there is one
 	Pause(on bool)     // claim nothing
+	SetShares(most int, of map[string]broker.Share)
 }
 
 // What Redis connections a node has for itself, and a child at the most: one to publish with, one for results.
@@ -127,7 +132,8 @@ func (c *scaler) run(ctx context.Context) {
 		state, decision = autoscale.Decide(policy, state, sample, now)
 		c.resting.Store(decision.NextCheck > time.Second)
 		c.follow(decision)
-		c.hold(policy, sample.Slots, decision)
+		c.share(decision.Capacity)
+		c.hold(policy, sample, decision)
 		timer.Reset(min(decision.NextCheck, c.sleep(ctx, sample.Slots, decision, now)))
 	}
 }
@@ -189,7 +195,7 @@ func (c *scaler) bound(t autoscale.Temporary) {
 }
 
 // sample looks at everything that the decision needs. The queues are counted, which costs commands, only when it matters: no slot
-// is idle, and there could be more of them.
+// is idle that every queue may use, and there could be more of them.
 func (c *scaler) sample(ctx context.Context, now time.Time) autoscale.Sample {
 	status := c.pool.Status()
 	s := autoscale.Sample{Slots: autoscale.Slots{Idle: status.Count(pool.Idle), Busy: status.Count(pool.Busy), Starting: status.Count(pool.Starting)}}
@@ -197,22 +203,41 @@ func (c *scaler) sample(ctx context.Context, now time.Time) autoscale.Sample {
 	if c.claims.Held() {
 		s.Slots.Owed = 1
 	}
-	p := c.policy()
-	if fixed := p.Min >= p.Max; !fixed && s.Slots.Idle == 0 && s.Slots.Busy+s.Slots.Owed > 0 && s.Slots.Busy+s.Slots.Starting < p.Max {
+	p, minima := c.policy(), c.settings().Config.Scaling.Queues
+	open := s.Slots.Idle - c.estimates.kept(c.queues(), minima) // idle slots that wait on every queue
+	if fixed := p.Min >= p.Max; !fixed && open <= 0 && s.Slots.Busy+s.Slots.Owed > 0 && s.Slots.Busy+s.Slots.Starting < p.Max {
 		var err error
 		if due, err = c.depths(ctx); err != nil {
 			c.log.Debug("queues not counted", "error", err)
 			s.Unknown = true
 		}
-	} else {
+	} else if due = c.noticed(); open > 0 || s.Slots.Busy == 0 {
 		due = map[string]int{} // an idle slot waits on every queue: they are empty
-		s.Unknown = s.Slots.Idle == 0 && s.Slots.Busy > 0
+	} else {
+		s.Unknown = due == nil
 	}
 	c.fleet.look(ctx, c.settings().Config.Scaling.Fleet && s.Slots.Busy+s.Slots.Owed > 0, now, c.ourselves(s.Slots))
 	s.Self, s.Peers = c.self(), c.fleet.list()
-	c.estimates.sample(&s, c.queues(), due, c.fleet.queue, now)
+	c.estimates.sample(&s, c.queues(), due, minima, c.fleet.queue, now)
 	c.look(&s, status, now)
 	return s
+}
+
+// notice is told what waits in the queues by who has counted it for another reason.
+func (c *scaler) notice(due map[string]int) {
+	c.mu.Lock()
+	c.seen = due
+	c.mu.Unlock()
+	c.nudge()
+}
+
+// noticed is what was told since the last time; nil: nothing.
+func (c *scaler) noticed() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	due := c.seen
+	c.seen = nil
+	return due
 }
 
 // look reads memory and processors, of this node and of its children.
@@ -242,7 +267,6 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 			c.perTask = max(c.perTask, min(1, float64(usage.CPU-was.used)/float64(now.Sub(was.when))))
 		}
 		seen[slot.PID] = cpuSeen{usage.CPU, now}
-		c.estimates.child(usage.Private, now)
 	}
 	c.cpu = seen
 	set := c.settings().Config
@@ -262,7 +286,8 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 func memoryOf(r *limits.Reader, configured, zygote, children int64) autoscale.Memory {
 	m := r.Memory()
 	if configured > 0 && (m.Limit == 0 || configured < m.Limit) {
-		return autoscale.Memory{Limit: configured, Used: zygote + children, Children: children}
+		own, _ := child.ResidentOf(os.Getpid())
+		return autoscale.Memory{Limit: configured, Used: own + zygote + children, Children: children}
 	}
 	return autoscale.Memory{Limit: m.Limit, Used: m.Used, Children: children}
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -24,7 +25,7 @@ func (s *Supervisor) openAdmin() error {
 		return nil
 	}
 	server, err := admin.Listen(c.Listen, admin.Options{
-		Node: adminNode{s}, Metrics: s.metrics.Handler(), Token: func() string { return s.configNow().Admin.Token }, Log: s.log.Named("admin"),
+		Node: adminNode{s}, Name: s.node, Home: s.home(), Metrics: s.metrics.Handler(), Token: func() string { return s.configNow().Admin.Token }, Log: s.log.Named("admin"),
 	})
 	if err == nil {
 		s.admin = server
@@ -41,6 +42,22 @@ func (s *Supervisor) openAdmin() error {
 	s.log.Warn("no admin server", "address", c.Listen, "reason", why,
 		"next", "go on without health, metrics and status over HTTP; set admin.listen to a free address, or to \"\" for none")
 	return nil
+}
+
+// home is where the node is at home: its settings file, or without one the directory that it works in.
+func (s *Supervisor) home() string {
+	if s.o.Loaded.Path != "" {
+		return absolute(s.o.Loaded.Path)
+	}
+	return absolute(".")
+}
+
+// absolute falls back to the path as it is if the directory is gone.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // configNow are the settings in place, those of the files until the application has been imported.

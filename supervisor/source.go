@@ -45,7 +45,7 @@ type holding struct {
 
 // observer hears of each step of a task. Events, metrics and the scaling decision stand behind it.
 type observer interface {
-	received(t *celery.Task, d *celery.Delivery)
+	received(job pool.Job)
 	parked(t *celery.Task)
 	started(t *celery.Task)
 	finished(f *pool.Finished, s *broker.Settlement)
@@ -112,7 +112,7 @@ func (s *source) open(ctx context.Context, d *celery.Delivery, g gate) (pool.Job
 	job := pool.Job{Task: task, Delivery: d, Verdict: a.verdict, Repr: s.repr()}
 	broker.AtAdmitted.Pass()
 	s.lines.received(task)
-	s.watch.received(task, d)
+	s.watch.received(job)
 	if a.verdict == nil {
 		job.Soft, job.Hard = s.limits(task)
 		s.watch.started(task)

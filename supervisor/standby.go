@@ -3,19 +3,22 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"time"
 
+	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/supervisor/autoscale"
+	"github.com/agensium/agensium/supervisor/config"
 )
 
 // What the scaler does besides telling the pool how many slots there should be.
 
 // hold lets the broker hold a message for a slot that is to come, if one may come: so nobody has to look whether something waits while
 // there is no slot, or none is free and each message is to have one.
-func (c *scaler) hold(p autoscale.Policy, slots autoscale.Slots, d autoscale.Decision) {
-	on := mayHold(p, slots, d)
+func (c *scaler) hold(p autoscale.Policy, s autoscale.Sample, d autoscale.Decision) {
+	on := mayHold(p, s, d)
 	if on == c.spare {
 		return
 	}
@@ -27,16 +30,41 @@ func (c *scaler) hold(p autoscale.Policy, slots autoscale.Slots, d autoscale.Dec
 	}
 }
 
-func mayHold(p autoscale.Policy, slots autoscale.Slots, d autoscale.Decision) bool {
+func mayHold(p autoscale.Policy, s autoscale.Sample, d autoscale.Decision) bool {
+	slots, kept := s.Slots, 0
+	for _, q := range s.Queues {
+		kept += q.Kept
+	}
 	switch {
 	case slots.Owed > 0 && d.Target > slots.Idle+slots.Busy && d.Pressure < autoscale.NoClaims:
 		return true // its slot starts
 	case p.Min >= p.Max, d.Pressure > autoscale.Calm, d.Bound == autoscale.BoundCPU, d.Bound == autoscale.BoundThroughput:
 		return false
+	case kept > 0 && slots.Busy == 0 && slots.Idle <= kept: // nothing runs, and every slot waits for a queue of its own
 	case d.Target > 0 && p.SLO > 0:
 		return false // a message may wait, and somebody looks how long
 	}
 	return max(slots.Idle+slots.Busy+slots.Starting, d.Target) < d.Capacity
+}
+
+// shared is how the slots are divided between the queues.
+type shared struct {
+	most int
+	of   map[string]config.QueueScaling
+}
+
+// share tells the broker, which knows what each queue has and claims for it.
+func (c *scaler) share(most int) {
+	now := shared{most, c.settings().Config.Scaling.Queues}
+	if len(now.of) == 0 && len(c.shared.of) == 0 || now.most == c.shared.most && maps.Equal(now.of, c.shared.of) {
+		return
+	}
+	c.shared = now
+	of := make(map[string]broker.Share, len(now.of))
+	for name, q := range now.of {
+		of[name] = broker.Share{Min: q.Min, Weight: q.Weight}
+	}
+	c.claims.SetShares(most, of)
 }
 
 // relieve lets go of what it can when memory is short: the largest idle child with each decision, and then no message is taken.

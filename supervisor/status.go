@@ -9,6 +9,8 @@ import (
 	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
+	"github.com/agensium/agensium/supervisor/admin"
+	"github.com/agensium/agensium/supervisor/config"
 )
 
 // Status is a node as it is now: what /status and `agensium status` show. It holds nothing secret: no arguments, no results,
@@ -33,6 +35,7 @@ type Status struct {
 	Tasks       TaskCounts    `json:"tasks"`
 	Reload      ReloadStatus  `json:"reload"`
 	Settings    string        `json:"settings,omitempty"` // the file that they are from
+	Directory   string        `json:"directory"`          // that it works in
 	Nodes       []NodeStatus  `json:"nodes"`              // on this Redis, this one included
 	Problems    []string      `json:"problems,omitempty"` // why something is not known
 }
@@ -104,6 +107,10 @@ type QueueStatus struct {
 	Name   string  `json:"name"`
 	Due    int64   `json:"due"`
 	Oldest float64 `json:"oldest_s"` // about how long the oldest has waited
+
+	Running int `json:"running"`          // slots of this node that it has
+	Min     int `json:"min,omitempty"`    // slots of this node that are kept for it
+	Weight  int `json:"weight,omitempty"` // its part of the others; 0: the queues are not weighed
 }
 
 // TaskCounts are the tasks of this node since its start.
@@ -138,7 +145,10 @@ func (s *Supervisor) Status(ctx context.Context) any {
 	m := s.life.now()
 	out := &Status{
 		Node: s.node, Version: s.o.Version, PID: os.Getpid(), Started: s.begun, Uptime: seconds(time.Since(s.begun)),
-		Phase: m.phase, Detail: m.detail, Queues: []QueueStatus{}, Nodes: []NodeStatus{}, Reload: s.reloads.status(), Settings: s.o.Loaded.Path,
+		Phase: m.phase, Detail: m.detail, Queues: []QueueStatus{}, Nodes: []NodeStatus{}, Reload: s.reloads.status(), Directory: absolute("."),
+	}
+	if s.o.Loaded.Path != "" {
+		out.Settings = absolute(s.o.Loaded.Path)
 	}
 	out.Live.OK, out.Live.Reason = s.Live()
 	out.Ready.OK, out.Ready.Reason = s.Ready()
@@ -159,7 +169,7 @@ func (s *Supervisor) Status(ctx context.Context) any {
 	out.Broker = s.brokerStatus(now, r.broker)
 	saw := s.look(ctx, true)
 	for _, q := range saw.queues {
-		out.Queues = append(out.Queues, QueueStatus{q.Name, q.Due, seconds(q.Oldest)})
+		out.Queues = append(out.Queues, s.queueStatus(now.Config.Scaling.Queues, q))
 	}
 	if saw.contents != nil {
 		out.Parked, out.DeadLetters = &saw.contents.Parked, &saw.contents.Dead
@@ -171,6 +181,14 @@ func (s *Supervisor) Status(ctx context.Context) any {
 	out.Slots = s.slotsStatus(now, r.pool.Status())
 	if saw.memory != nil {
 		out.Slots.Memory = saw.memory.Children
+	}
+	return out
+}
+
+func (s *Supervisor) queueStatus(shares map[string]config.QueueScaling, q admin.Queue) QueueStatus {
+	out := QueueStatus{Name: q.Name, Due: q.Due, Oldest: seconds(q.Oldest), Running: s.estimates.ours([]string{q.Name})[q.Name].Busy}
+	if len(shares) > 0 {
+		out.Min, out.Weight = shares[q.Name].Min, max(1, shares[q.Name].Weight)
 	}
 	return out
 }

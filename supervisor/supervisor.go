@@ -59,6 +59,7 @@ type Supervisor struct {
 	asked        askedLimits
 	terminations terminations
 	revokedKnown sync.Once                   // the first tasks waited for the list of the revoked
+	rebeat       chan struct{}               // the heartbeats have other settings
 	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
 
 	admin     *admin.Server // nil: none
@@ -81,7 +82,7 @@ type settings struct {
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), output: o.Stderr, estimates: newEstimates()}
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), rebeat: make(chan struct{}, 1), output: o.Stderr, estimates: newEstimates()}
 	if s.output == nil {
 		s.output = os.Stderr
 	}
@@ -136,13 +137,13 @@ func (s *Supervisor) serve() error {
 	defer loops.Wait()
 	defer cancel() // before loops.Wait
 
-	if s.o.Handlers == nil { // a handler may start processes of its own and wants their status
+	if s.o.Handlers == nil { // a handler may start processes of its own and wants their status; orphans go to PID 1, see Run
 		if err := child.BecomeSubreaper(); err != nil {
 			s.log.Debug("orphans of children are not reaped", "error", err)
 		}
 		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
-	s.limitMemory()
+	s.limitMemory(s.o.Loaded.Config.Scaling)
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}

@@ -15,6 +15,11 @@ func (s *Supervisor) turnTo(ctx context.Context, before, now *config.Config) {
 	s.setLogLevel(now.Log.Level)
 	s.pool.SetLimits(poolLimits(now.Pool))
 	s.broker.SetBounds(brokerBounds(now))
+	s.limitMemory(now.Scaling)
+	s.beatAnew()
+	if app := s.application(); app != nil {
+		app.Adjust(now.Python.StartTimeout, now.Pool.OOMScoreAdj)
+	}
 	if s.control != nil {
 		s.control.Revoked.SetBounds(now.Control.RevokesMax, now.Control.RevokeExpire)
 		s.control.Events.Configure(now.Events.Enabled, now.Events.Heartbeat)
@@ -51,6 +56,7 @@ func (s *Supervisor) succeed(next *generation) {
 	s.pool.Replace(next)
 	next.ready()
 	old.replace(next)
+	s.beatAnew()
 	begun := time.Now()
 	s.retiring.Go(func() {
 		select {

@@ -30,6 +30,10 @@ type move struct {
 
 // plan adds an LMOVE for each of n slots, from the most urgent keys that may have something, in turn.
 func (e *engine) plan(n int) {
+	if e.shares != nil {
+		e.planShares(n)
+		return
+	}
 	now := time.Now()
 	keys := e.ring.keys
 	for i := 0; i < len(keys) && n > 0; {
@@ -65,13 +69,9 @@ func (e *engine) planStep(keys []*queueKey, n int) {
 				}
 				continue
 			}
-			t := e.ticket()
-			if t == nil {
+			if !e.ask(k) {
 				return
 			}
-			cmd := e.batch.claim(k.list, t.name(e.ring, e.incarnation, k))
-			e.moves = append(e.moves, move{k, t, cmd})
-			k.asked++
 			planned = true
 			if n--; n == 0 {
 				return
@@ -81,6 +81,18 @@ func (e *engine) planStep(keys []*queueKey, n int) {
 			}
 		}
 	}
+}
+
+// ask adds an LMOVE of one message; false if it has to wait for a ticket.
+func (e *engine) ask(k *queueKey) bool {
+	t := e.ticket()
+	if t == nil {
+		return false
+	}
+	cmd := e.batch.claim(k.list, t.name(e.ring, e.incarnation, k))
+	e.moves = append(e.moves, move{k, t, cmd})
+	k.asked++
+	return true
 }
 
 // ticket returns nil if there is none: then the registry grows in the next round.
@@ -94,6 +106,7 @@ func (e *engine) ticket() *ticket {
 
 // moved takes in the reply of an LMOVE.
 func (e *engine) moved(m move, now time.Time) error {
+	e.shares.add(m.key.queue, -1)
 	raw, err := m.cmd.Bytes()
 	switch {
 	case err == nil:
@@ -122,11 +135,12 @@ func (e *engine) newClaim(t *ticket, k *queueKey, raw []byte, now time.Time) *cl
 		name:     name, ticket: t, key: k,
 	}
 	e.claims[&c.Delivery] = c
+	e.shares.add(k.queue, 1)
 	e.tally.claimed.Add(1)
 	return c
 }
 
-// adopt gives a claim to the slot that waited last. Without a slot it goes back where it came from. A process that was paused reads replies
+// adopt gives a claim to the slot that waited last. Without a slot that it may have it goes back where it came from. A process that was paused reads replies
 // that are as old as its lease: then it has to be seen first whether the claim is still ours.
 func (e *engine) adopt(c *claim) {
 	k := c.key
@@ -135,7 +149,7 @@ func (e *engine) adopt(c *claim) {
 		e.unserved = append(e.unserved, c)
 		return
 	}
-	for !e.draining && !e.paused && (!k.removed || c.heir) && len(e.waiters) > 0 {
+	for !e.draining && !e.paused && (!k.removed || c.heir) && len(e.waiters) > 0 && e.mayServe(c, len(e.waiters)) {
 		w := e.waiters[len(e.waiters)-1]
 		e.waiters[len(e.waiters)-1] = nil
 		e.waiters = e.waiters[:len(e.waiters)-1]
@@ -165,6 +179,7 @@ func (e *engine) giveBack(c *claim) {
 
 func (e *engine) giveAway(c *claim, how Action) {
 	c.ending = true
+	e.shares.add(c.Queue, -1)
 	e.owed = append(e.owed, &work{
 		finished: Finished{Delivery: &c.Delivery, Settlement: Settlement{Action: how}},
 		settles:  true, stored: true, claim: c, reply: make(chan reply, 1),

@@ -10,6 +10,7 @@
 //
 //	engine.go   rounds: settlements and claims gathered into one pipeline
 //	claim.go    which keys are asked, and who gets what came
+//	shares.go   whose turn it is where the slots are divided between queues
 //	doubt.go    claim keys that a cut connection may have filled
 //	lifecycle.go  incarnations, changes of the registry, the end
 //	holdings.go  claims on their way from one incarnation to the next

@@ -34,6 +34,7 @@ type engine struct {
 	waits       map[*wait]struct{}
 	spare       func()               // told of a message that is held for a slot to come; nil: none is
 	held        *claim               // that message
+	shares      *shares              // how the slots are divided between the queues; nil: not at all
 	bequests    []*bequest           // of dead nodes, for slots of ours
 	strange     map[string]*queueKey // lists that we do not consume but inherit from
 	unwritten   bool                 // the registry does not know one of them yet
@@ -164,6 +165,7 @@ func (e *engine) compose() {
 		}
 		return
 	}
+	e.shares.count(e.ring.queues, e.claims)
 	if !e.draining && !e.paused {
 		e.plan(want - e.planBequests(want))
 	}

@@ -28,6 +28,7 @@ func (e *engine) admit(w *work) bool {
 			return false
 		default:
 			c.ending = true
+			e.shares.add(c.Queue, -1)
 			w.claim = c
 		}
 	}

@@ -37,7 +37,7 @@ func (e *engine) withSpare(slots int) int {
 	switch {
 	case e.spareWaits():
 		return slots + 1
-	case e.held != nil && slots > 0:
+	case e.held != nil && slots > 0 && e.mayServe(e.held, slots):
 		return slots - 1 // the first of them gets it
 	}
 	return slots
@@ -56,7 +56,7 @@ func (e *engine) hold(c *claim) bool {
 
 // handHeld gives the claim that is held to a slot.
 func (e *engine) handHeld(w *work) bool {
-	if e.held == nil || !w.answer(&e.held.Delivery, nil) {
+	if e.held == nil || !e.mayServe(e.held, len(e.waiters)+1) || !w.answer(&e.held.Delivery, nil) {
 		return false
 	}
 	e.held = nil

@@ -100,11 +100,15 @@ func (e *engine) watch() {
 		}
 		return
 	}
-	if !e.up || len(e.waiters) == 0 && !e.owedWant() && !e.spareWaits() {
+	if !e.up || len(e.waiters) == 0 && e.owedWanting() == 0 && !e.spareWaits() {
 		return
 	}
+	free := 0
+	if e.shares != nil {
+		free = e.withSpare(len(e.waiters) + e.owedWanting())
+	}
 	for _, k := range e.ring.keys {
-		if k.state != tryBlock {
+		if k.state != tryBlock || e.shares.barred(k.queue, free) {
 			continue
 		}
 		if len(e.waits) >= e.b.opt.MaxBlocked && !e.busier(k) {
@@ -117,13 +121,13 @@ func (e *engine) watch() {
 	}
 }
 
-func (e *engine) owedWant() bool {
+func (e *engine) owedWanting() (n int) {
 	for _, w := range e.owed {
 		if w.wants && !w.gone() {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // busier tells whether k gave a message more recently than a key that is waited on; that one then ends its wait to make room.

@@ -108,6 +108,25 @@ func (c *commands) handle(ctx context.Context, method string, args Arguments) (a
 	return entry.run(ctx, c, args)
 }
 
+// open and seal are for other serializers than JSON, which only an application can read and write.
+func (c *commands) open(ctx context.Context, sealed content) (json.RawMessage, error) {
+	if c.of.Serializers == nil {
+		return nil, errContentType
+	}
+	return c.of.Serializers.Open(ctx, sealed.kind, sealed.encoding, sealed.body)
+}
+
+func (c *commands) seal(ctx context.Context, kind string, value json.RawMessage) (content, error) {
+	encoding, body, err := c.of.Serializers.Seal(ctx, kind, value)
+	if err != nil {
+		return content{}, fmt.Errorf("write reply as %s: %w", kind, err)
+	}
+	return content{kind, encoding, body}, nil
+}
+
+// errContentType says that a control message is of a serializer that we do not speak.
+var errContentType = errors.New("without an application control messages must be JSON")
+
 // missing is the answer of a command whose area the node does not have.
 func missing(method string) error {
 	return Refused(method + " is not available on this node")

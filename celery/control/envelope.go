@@ -3,7 +3,6 @@ package control
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -34,16 +33,26 @@ type deliveryInfo struct {
 	RoutingKey string `json:"routing_key"`
 }
 
-// seal wraps a JSON body into a transient message, as kombu's Producer does.
-func seal(body []byte, headers any, exchange, routingKey string) ([]byte, error) {
+// content is the body of a message, serialized.
+type content struct {
+	kind, encoding string // as in "application/json", "utf-8"
+	body           []byte
+}
+
+const jsonType = "application/json"
+
+func jsonContent(body []byte) content { return content{jsonType, "utf-8", body} }
+
+// seal wraps a body into a transient message, as kombu's Producer does.
+func seal(c content, headers any, exchange, routingKey string) ([]byte, error) {
 	head, err := json.Marshal(headers)
 	if err != nil {
 		return nil, fmt.Errorf("encode message headers: %w", err)
 	}
 	return json.Marshal(envelope{
-		Body:            base64.StdEncoding.EncodeToString(body),
-		ContentEncoding: "utf-8",
-		ContentType:     "application/json",
+		Body:            base64.StdEncoding.EncodeToString(c.body),
+		ContentEncoding: c.encoding,
+		ContentType:     c.kind,
 		Headers:         head,
 		Properties: properties{
 			DeliveryMode: 1,
@@ -54,32 +63,29 @@ func seal(body []byte, headers any, exchange, routingKey string) ([]byte, error)
 	})
 }
 
-// open takes an envelope apart: its headers, its content type and its body's bytes. Only what is needed is read, so
-// that an odd property is no reason to refuse a message.
-func open(raw []byte) (headers json.RawMessage, contentType string, body []byte, err error) {
+// open takes an envelope apart: its headers and its content. Only what is needed is read, so that an odd property is no
+// reason to refuse a message.
+func open(raw []byte) (headers json.RawMessage, c content, err error) {
 	if len(raw) > maxMessage {
-		return nil, "", nil, fmt.Errorf("message of %d bytes, more than %d", len(raw), maxMessage)
+		return nil, c, fmt.Errorf("message of %d bytes, more than %d", len(raw), maxMessage)
 	}
 	var m struct {
-		Body        string          `json:"body"`
-		ContentType string          `json:"content-type"`
-		Headers     json.RawMessage `json:"headers"`
-		Properties  struct {
+		Body            string          `json:"body"`
+		ContentType     string          `json:"content-type"`
+		ContentEncoding string          `json:"content-encoding"`
+		Headers         json.RawMessage `json:"headers"`
+		Properties      struct {
 			BodyEncoding string `json:"body_encoding"`
 		} `json:"properties"`
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, "", nil, fmt.Errorf("decode message: %w", err)
+		return nil, c, fmt.Errorf("decode message: %w", err)
 	}
-	if m.Properties.BodyEncoding != "base64" {
-		return m.Headers, m.ContentType, []byte(m.Body), nil
+	c = content{m.ContentType, m.ContentEncoding, []byte(m.Body)}
+	if m.Properties.BodyEncoding == "base64" {
+		if c.body, err = base64.StdEncoding.DecodeString(m.Body); err != nil {
+			return nil, c, fmt.Errorf("decode message body: %w", err)
+		}
 	}
-	body, err = base64.StdEncoding.DecodeString(m.Body)
-	if err != nil {
-		return nil, "", nil, fmt.Errorf("decode message body: %w", err)
-	}
-	return m.Headers, m.ContentType, body, nil
+	return m.Headers, c, nil
 }
-
-// errContentType says that a control message is of a serializer that we do not speak.
-var errContentType = errors.New("control messages must be JSON")

@@ -13,7 +13,7 @@ import (
 // EventOptions say which events are sent, and what they tell of the node. The zero value sends none until asked to.
 type EventOptions struct {
 	Enabled bool                           // -E, worker_send_task_events
-	Every   time.Duration                  // heartbeats; 0: 2 s, as Celery
+	Every   time.Duration                  // heartbeats; 0: none
 	Version string                         // of Celery, which is what tools expect
 	Load    func() (active, processed int) // tasks that run, and that were begun since the start; nil: 0
 }
@@ -57,15 +57,8 @@ func newEvents(node string, o EventOptions, names Names, k *link, c *Clock, log 
 	}
 	e.on.Store(o.Enabled)
 	e.asked.Store(o.Enabled)
-	e.every.Store(int64(heartbeatEvery(o.Every)))
+	e.every.Store(int64(o.Every))
 	return e
-}
-
-func heartbeatEvery(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 2 * time.Second
-	}
-	return d
 }
 
 // Configure takes over other settings, as in [EventOptions]. What remote control switched stays unless enabled has changed.
@@ -73,7 +66,7 @@ func (e *Events) Configure(enabled bool, every time.Duration) {
 	if e.asked.Swap(enabled) != enabled {
 		e.on.Store(enabled)
 	}
-	e.every.Store(int64(heartbeatEvery(every)))
+	e.every.Store(int64(every))
 	e.wake()
 }
 

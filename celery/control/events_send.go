@@ -39,11 +39,11 @@ func (e *Events) begin() {
 // run sends events and heartbeats until ctx ends, then says goodbye.
 func (e *Events) run(ctx context.Context) {
 	every := time.Duration(e.every.Load())
-	heartbeats := time.NewTicker(every)
+	heartbeats := time.NewTicker(tickerTime(every))
 	defer heartbeats.Stop()
 	for {
 		var beat <-chan time.Time
-		if e.online {
+		if e.online && every > 0 {
 			beat = heartbeats.C
 		}
 		select {
@@ -58,11 +58,13 @@ func (e *Events) run(ctx context.Context) {
 			}
 			return
 		case <-beat:
-			e.worker("worker-heartbeat")
+			if e.every.Load() > 0 { // switched off a moment ago
+				e.worker("worker-heartbeat")
+			}
 		case <-e.changed:
 			if now := time.Duration(e.every.Load()); now != every {
 				every = now
-				heartbeats.Reset(every)
+				heartbeats.Reset(tickerTime(every))
 			}
 			e.switched(heartbeats)
 			if !e.full() && !wait(ctx, eventTick) {
@@ -77,6 +79,14 @@ func (e *Events) run(ctx context.Context) {
 	}
 }
 
+// tickerTime is what a ticker may be set to, also if nobody listens to it.
+func tickerTime(every time.Duration) time.Duration {
+	if every <= 0 {
+		return time.Hour
+	}
+	return every
+}
+
 // switched begins or ends the heartbeats when events have been enabled or disabled remotely, or when the node leaves.
 func (e *Events) switched(heartbeats *time.Ticker) {
 	if e.left.Load() {
@@ -89,18 +99,20 @@ func (e *Events) switched(heartbeats *time.Ticker) {
 	on := e.On()
 	if on && !e.online {
 		e.worker("worker-heartbeat")
-		heartbeats.Reset(time.Duration(e.every.Load()))
+		heartbeats.Reset(tickerTime(time.Duration(e.every.Load())))
 	}
 	e.online = on
 }
 
-// worker sends an event about the node (celery/worker/heartbeat.py).
+// worker sends an event about the node (celery/worker/heartbeat.py). Without heartbeats it says nothing of when to expect one.
 func (e *Events) worker(kind string) {
 	running, processed := e.options.Load()
-	e.single(kind,
-		field{"freq", time.Duration(e.every.Load()).Seconds()}, field{"active", running}, field{"processed", processed},
-		field{"loadavg", loadAverage()}, field{"sw_ident", "py-celery"}, field{"sw_ver", e.options.Version},
-		field{"sw_sys", system()})
+	fields := []field{{"active", running}, {"processed", processed}, {"loadavg", loadAverage()}, {"sw_ident", "py-celery"},
+		{"sw_ver", e.options.Version}, {"sw_sys", system()}}
+	if every := time.Duration(e.every.Load()); every > 0 {
+		fields = append([]field{{"freq", every.Seconds()}}, fields...)
+	}
+	e.single(kind, fields...)
 }
 
 // heartbeat sends what the remote command of the name sends, be events on or off.
@@ -154,7 +166,7 @@ func (e *Events) publish(ctx context.Context, p redis.Pipeliner, events []event)
 			}
 			key, body = "task.multi", joinEvents(events[:n])
 		}
-		message, err := seal(body, map[string]string{"hostname": e.encoder.node}, e.names.EventExchange, key)
+		message, err := seal(jsonContent(body), map[string]string{"hostname": e.encoder.node}, e.names.EventExchange, key)
 		if err != nil {
 			return err
 		}

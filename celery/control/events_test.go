@@ -156,7 +156,7 @@ func TestRecordedEvents(t *testing.T) {
 	}
 	r := celerytest.StartRedis(t)
 	o := testOptions(t, "w1@fixturehost", r.URL(0), Node{})
-	o.Events = EventOptions{Enabled: true, Version: "5.6.2"}
+	o.Events = EventOptions{Enabled: true, Every: 2 * time.Second, Version: "5.6.2"}
 	in := listenEvents(t, r)
 	c, stop := runControl(t, o)
 	c.Events.TaskReceived(sampleTask())
@@ -242,6 +242,36 @@ func sameEnvelopeOfEvent(t *testing.T, ours, theirs string) {
 	}
 	if diff := cmp.Diff(read(theirs), read(ours)); diff != "" {
 		t.Errorf("envelope, theirs (-) and ours (+):\n%s", diff)
+	}
+}
+
+// Without heartbeats nothing says when to expect one; they can be switched on and off while it runs.
+func TestHeartbeatsCanBeLeftOut(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	o := testOptions(t, "w1@host", r.URL(0), Node{})
+	o.Events = EventOptions{Enabled: true}
+	in := listenEvents(t, r)
+	c, stop := runControl(t, o)
+	defer stop()
+	if channel, online := in.next(); channel != "/0.celeryev/worker.online" || online[0]["freq"] != nil {
+		t.Errorf("first %s: %v", channel, online)
+	}
+	c.Events.TaskStarted("id-1")
+	if channel, _ := in.next(); channel != "/0.celeryev/task.multi" {
+		t.Errorf("without heartbeats came %s", channel)
+	}
+	c.Events.Configure(true, time.Millisecond)
+	if beat := in.until("worker-heartbeat"); beat[len(beat)-1]["freq"] != 0.001 {
+		t.Errorf("heartbeat: %v", beat)
+	}
+	c.Events.Configure(true, 0)
+	for _, id := range []string{"id-2", "id-3"} { // one that was under way may still come after the first
+		c.Events.TaskStarted(id)
+		in.until("task-started")
+	}
+	c.Events.TaskStarted("id-4")
+	if channel, _ := in.next(); channel != "/0.celeryev/task.multi" {
+		t.Errorf("after they were switched off came %s", channel)
 	}
 }
 

@@ -158,7 +158,7 @@ func heldRequest(t testing.TB, info requestInfo) Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := seal(body, map[string]any{"id": info.ID, "task": info.Type}, info.DeliveryInfo.Exchange, info.DeliveryInfo.RoutingKey)
+	raw, err := seal(jsonContent(body), map[string]any{"id": info.ID, "task": info.Type}, info.DeliveryInfo.Exchange, info.DeliveryInfo.RoutingKey)
 	if err != nil {
 		t.Fatal(err)
 	}

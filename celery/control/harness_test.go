@@ -121,7 +121,7 @@ func (c *client) send(method string, arguments any) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	message, err := seal(body, map[string]any{"clock": 5, "expires": 0}, "celery.pidbox", "")
+	message, err := seal(jsonContent(body), map[string]any{"clock": 5, "expires": 0}, "celery.pidbox", "")
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -155,13 +155,13 @@ func (c *client) ask(method string, arguments any) map[string]json.RawMessage {
 // bodyOf decodes the body of a message.
 func bodyOf[T any](t testing.TB, raw string) T {
 	t.Helper()
-	_, _, body, err := open([]byte(raw))
+	_, c, err := open([]byte(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var value T
-	if err := json.Unmarshal(body, &value); err != nil {
-		t.Fatalf("%v: %s", err, body)
+	if err := json.Unmarshal(c.body, &value); err != nil {
+		t.Fatalf("%v: %s", err, c.body)
 	}
 	return value
 }

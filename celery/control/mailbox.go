@@ -27,6 +27,9 @@ type handler interface {
 	handle(ctx context.Context, method string, args Arguments) (any, error)
 	// slow tells whether a command may have to wait for something, so that it must not hold up the others.
 	slow(method string) bool
+	// open and seal turn a body of another serializer into JSON and back.
+	open(ctx context.Context, c content) (json.RawMessage, error)
+	seal(ctx context.Context, kind string, value json.RawMessage) (content, error)
 }
 
 // errNoReply is returned by commands that Celery does not answer either.
@@ -66,7 +69,7 @@ func (m *mailbox) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-m.waiting:
-			if !m.handler.slow(r.method) {
+			if !r.sealed() && !m.handler.slow(r.method) {
 				m.serve(ctx, r)
 				continue
 			}
@@ -92,14 +95,7 @@ func (m *mailbox) receive(payload string) {
 		return
 	}
 	m.clock.Adjust(r.clock)
-	mine, err := r.to.includes(m.node)
-	switch {
-	case errors.Is(err, errPattern):
-		r.refusal = err // the sender deserves to know: in its own language the pattern might have matched
-	case err != nil:
-		m.log.Warn("control request ignored", "method", r.method, "error", err, "next", "wait for the next one")
-		return
-	case !mine:
+	if !r.sealed() && !m.mine(r) {
 		return
 	}
 	select {
@@ -109,10 +105,39 @@ func (m *mailbox) receive(payload string) {
 	}
 }
 
+// mine tells whether a request is meant for this node.
+func (m *mailbox) mine(r *request) bool {
+	mine, err := r.to.includes(m.node)
+	if errors.Is(err, errPattern) {
+		r.refusal = err // the sender deserves to know: in its own language the pattern might have matched
+		return true
+	}
+	if err != nil {
+		m.log.Warn("control request ignored", "method", r.method, "error", err, "next", "wait for the next one")
+	}
+	return mine
+}
+
+// unseal reads a request of another serializer and tells whether it is meant for this node.
+func (m *mailbox) unseal(ctx context.Context, r *request) bool {
+	body, err := m.handler.open(ctx, r.content)
+	if err == nil {
+		err = r.read(body)
+	}
+	if err != nil {
+		m.log.Warn("control message ignored", "type", r.content.kind, "error", err, "size", len(r.content.body), "next", "wait for the next one")
+		return false
+	}
+	return m.mine(r)
+}
+
 // serve runs a command and sends what it returns.
 func (m *mailbox) serve(ctx context.Context, r *request) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
+	if r.sealed() && !m.unseal(ctx, r) {
+		return
+	}
 	var value any
 	err := r.refusal
 	if err == nil {
@@ -158,11 +183,18 @@ func (m *mailbox) reply(ctx context.Context, r *request, value any) error {
 			return fmt.Errorf("encode reply: %w", err)
 		}
 	}
+	c := jsonContent(body)
+	if r.content.kind != jsonType {
+		// Who sends another serializer reads it, and may not read JSON.
+		if c, err = m.handler.seal(ctx, r.content.kind, body); err != nil {
+			return err
+		}
+	}
 	headers := struct {
 		Ticket json.RawMessage `json:"ticket"`
 		Clock  int64           `json:"clock"`
 	}{r.ticket, m.clock.Forward()}
-	message, err := seal(body, headers, r.replyTo.Exchange, r.replyTo.RoutingKey)
+	message, err := seal(c, headers, r.replyTo.Exchange, r.replyTo.RoutingKey)
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func TestReplyListsDoNotOutliveTheirReader(t *testing.T) {
 
 func jsonMessage(t testing.TB, body string) string {
 	t.Helper()
-	message, err := seal([]byte(body), map[string]any{}, "celery.pidbox", "")
+	message, err := seal(jsonContent([]byte(body)), map[string]any{}, "celery.pidbox", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +117,7 @@ func TestMalformedMessagesAreHarmless(t *testing.T) {
 		"body is no base64":         `{"body":"%%%","content-type":"application/json","properties":{"body_encoding":"base64"}}`,
 		"body of another type":      `{"body":{},"content-type":"application/json"}`,
 		"pickle":                    `{"body":"gAJ9cQAu","content-type":"application/x-python-serialize","properties":{"body_encoding":"base64"}}`,
+		"compressed":                `{"body":"eJyrVkosSi1RsqoGAA","content-type":"application/json","headers":{"compression":"application/x-gzip"},"properties":{"body_encoding":"base64"}}`,
 		"body is null":              jsonMessage(t, `null`),
 		"body is a list":            jsonMessage(t, `["ping"]`),
 		"no method":                 jsonMessage(t, `{`+replyTo+`}`),
@@ -163,7 +164,8 @@ func TestErrorsAreAnswered(t *testing.T) {
 		"wrong type":          {"revoke", `{"task_id":{"a":1}}`, `TypeError('argument \'task_id\' is neither a string nor a list of strings: {"a":1}')`},
 		"bad signal":          {"revoke", `{"task_id":"a","terminate":true,"signal":"SIGNOTHING"}`, `AttributeError("module 'signal' has no attribute 'SIGNOTHING'")`},
 		"lower-case signal":   {"revoke", `{"task_id":"a","terminate":true,"signal":"term"}`, `TypeError('signal name must be uppercase string.')`},
-		"signal out of range": {"revoke", `{"task_id":"a","terminate":true,"signal":4711}`, `ValueError('signal number out of range: 4711')`},
+		"signal as text":      {"revoke", `{"task_id":"a","terminate":true,"signal":"15"}`, `TypeError('signal name must be uppercase string.')`},
+		"signal out of range": {"revoke", `{"task_id":"a","terminate":true,"signal":4711}`, `OSError(22, 'Invalid argument')`},
 		"debugging":           {"memdump", `{}`, `not available: memdump: tasks run in processes of their own, see stats`},
 		"no autoscale":        {"autoscale", `{"max":1}`, `ValueError('Autoscale not enabled')`},
 	} {

@@ -193,12 +193,12 @@ func signalArgument(args Arguments) (syscall.Signal, error) {
 	var number int
 	if json.Unmarshal(raw, &number) == nil {
 		if number < 1 || number > 64 {
-			return 0, exception{"ValueError", fmt.Sprintf("signal number out of range: %d", number)}
+			return 0, Refused("OSError(22, 'Invalid argument')")
 		}
 		return syscall.Signal(number), nil
 	}
 	var name string
-	if json.Unmarshal(raw, &name) != nil || name != strings.ToUpper(name) {
+	if json.Unmarshal(raw, &name) != nil || name != strings.ToUpper(name) || name == strings.ToLower(name) {
 		return 0, exception{"TypeError", "signal name must be uppercase string."}
 	}
 	if !strings.HasPrefix(name, "SIG") {

@@ -82,3 +82,11 @@ func (n Names) binding(exchange string) string { return n.Prefix + "_kombu.bindi
 func (n Names) member(routingKey, queue string) string {
 	return routingKey + n.Separator + n.Separator + queue
 }
+
+// Touched are examples of the keys and channels that a node uses, one for each pattern that an ACL needs. A node subscribes to
+// requests as to a pattern, which an ACL has to have in just these words.
+func (n Names) Touched() (keys, channels []string, requests string) {
+	mailbox, _ := n.mailbox("check")
+	reply, binding, _ := n.reply("check")
+	return []string{mailbox, reply, binding}, []string{n.events("worker.heartbeat")}, n.requests()
+}

@@ -23,6 +23,8 @@ type Node struct {
 	Statistics StatisticsSource
 	Lifecycle  Lifecycle
 	Custom     Custom
+
+	Serializers Serializers
 }
 
 // Answers that a Node's methods return as errors for the cases that Celery words itself. Any other error reaches the client
@@ -116,4 +118,11 @@ type Custom interface {
 	Has(method string) bool
 	// Call returns the command's value. A [Refused] error is shown to the client as it stands: the repr of the exception.
 	Call(ctx context.Context, method string, args Arguments) (json.RawMessage, error)
+}
+
+// Serializers reads and writes messages that are not JSON. A client sends what its setting task_serializer says.
+type Serializers interface {
+	// Open returns a body as JSON. It refuses what the application does not accept.
+	Open(ctx context.Context, contentType, encoding string, body []byte) (json.RawMessage, error)
+	Seal(ctx context.Context, contentType string, value json.RawMessage) (encoding string, body []byte, err error)
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -20,6 +21,7 @@ type request struct {
 	expires   time.Time // until when the sender waits; zero if it does not say
 	to        audience
 	refusal   error // answered instead of the command's value; nil: the command is run
+	content   content
 }
 
 type address struct {
@@ -34,15 +36,26 @@ type audience struct {
 	matcher     string
 }
 
-// decodeRequest reads a message of the pidbox channel. An error means that the message is useless, never that we are.
+// decodeRequest reads a message of the pidbox channel, all but a body that is not JSON: that is for [request.read]. An error
+// means that the message is useless, never that we are.
 func decodeRequest(raw []byte) (*request, error) {
-	headers, contentType, body, err := open(raw)
+	headers, c, err := open(raw)
 	if err != nil {
 		return nil, err
 	}
-	if contentType != "application/json" {
-		return nil, fmt.Errorf("content type %q: %w", contentType, errContentType)
+	r := &request{content: c}
+	r.clock, r.expires = requestHeaders(headers)
+	if r.sealed() {
+		return r, nil
 	}
+	return r, r.read(c.body)
+}
+
+// sealed tells whether the body has not been read: it is of another serializer.
+func (r *request) sealed() bool { return r.method == "" && r.content.kind != jsonType }
+
+// read reads the body, as JSON.
+func (r *request) read(body []byte) error {
 	var b struct {
 		Method      string          `json:"method"`
 		Arguments   json.RawMessage `json:"arguments"`
@@ -53,22 +66,22 @@ func decodeRequest(raw []byte) (*request, error) {
 		ReplyTo     *address        `json:"reply_to"`
 	}
 	if err := json.Unmarshal(body, &b); err != nil {
-		return nil, fmt.Errorf("decode control request: %w", err)
+		return fmt.Errorf("decode control request: %w", err)
 	}
 	if b.Method == "" {
-		return nil, fmt.Errorf("decode control request: it names no method")
+		return errors.New("decode control request: it names no method")
 	}
-	r := &request{method: b.Method, ticket: b.Ticket, replyTo: b.ReplyTo, to: audience{destination: b.Destination}}
+	r.content.body = nil
+	r.method, r.ticket, r.replyTo, r.to = b.Method, b.Ticket, b.ReplyTo, audience{destination: b.Destination}
 	if b.Pattern != nil && b.Matcher != nil {
 		r.to.pattern, r.to.matcher = *b.Pattern, *b.Matcher
 	}
 	if truthy(b.Arguments) {
 		if err := json.Unmarshal(b.Arguments, &r.arguments); err != nil {
-			return nil, fmt.Errorf("decode arguments of control request %q: %w", b.Method, err)
+			return fmt.Errorf("decode arguments of control request %q: %w", b.Method, err)
 		}
 	}
-	r.clock, r.expires = requestHeaders(headers)
-	return r, nil
+	return nil
 }
 
 // requestHeaders reads clock and expires. Both only help: what cannot be read is left out.

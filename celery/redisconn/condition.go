@@ -88,6 +88,7 @@ var phrases = []struct {
 	part string
 	Condition
 }{
+	{"the user executing the script", Condition{NoPerm, "The user may not do what a script does: grant it with ACL SETUSER (commands, key patterns ~* and channel patterns &*).", false}},
 	{"max number of clients", Condition{MaxClients, "Redis has no connection left: raise maxclients or the plan, or close other clients (CLIENT LIST shows them).", true}},
 	{"max concurrent connections", Condition{MaxClients, "The provider's limit of connections is reached: close other clients or raise the plan.", true}},
 	{"max requests limit", Condition{Quota, "The provider's quota of commands is used up: raise the plan or wait until it is renewed.", true}},
@@ -103,6 +104,9 @@ var phrases = []struct {
 }
 
 func classifyReply(reply string) Condition {
+	if _, cause, found := strings.Cut(reply, "discarded because of: "); found { // EXECABORT
+		reply = cause
+	}
 	for _, r := range replies {
 		if strings.HasPrefix(reply, r.prefix) {
 			return r.Condition

@@ -59,6 +59,13 @@ func TestRealRefusals(t *testing.T) {
 		expect(t, c.LPush(ctx, "celery", "x").Err(), "", "")
 		expect(t, c.LPush(ctx, "other", "x").Err(), NoPerm, "ACL SETUSER")
 		expect(t, c.FlushAll(ctx).Err(), NoPerm, "ACL SETUSER")
+		expect(t, c.Eval(ctx, "return redis.call('FLUSHALL')", nil).Err(), NoPerm, "ACL SETUSER")
+		expect(t, c.Eval(ctx, "return redis.call('LPUSH', 'other', 'x')", nil).Err(), NoPerm, "ACL SETUSER")
+		if err := r.Client(0).Do(ctx, "ACL", "SETUSER", "worker", "-exec").Err(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error { return p.Get(ctx, "celery").Err() })
+		expect(t, err, NoPerm, "ACL SETUSER")
 	})
 	t.Run("database", func(t *testing.T) {
 		r := celerytest.StartRedis(t, "--databases", "2")

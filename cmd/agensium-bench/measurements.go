@@ -72,6 +72,14 @@ var measurements = []measurement{
 		measure: latency,
 	},
 	{
+		name: "ping", about: "remote control: publish of a ping → reply, 1,000 times while all slots are busy",
+		figures: []figure{
+			{key: "ping_p50", title: "inspect ping, all slots busy, p50, ms", goal: goal{bound: 5}},
+			{key: "ping_p99", title: "inspect ping, all slots busy, p99, ms", goal: goal{bound: 5}},
+		},
+		measure: ping,
+	},
+	{
 		name: "start", about: "start → first result, application that imports at once",
 		figures: []figure{
 			{key: "start_light", title: "start → first result, light app, s", goal: goal{bound: 0.6}},
@@ -103,6 +111,7 @@ var measurements = []measurement{
 		figures: []figure{
 			{key: "scaled", title: "200 × 0.2 s onto one idle child: until 16 run, s", goal: goal{bound: 0.25}},
 			{key: "drained", title: "until all are done, times the ideal", goal: goal{bound: 1.1}},
+			{key: "shrunk", title: "after the last one until there is one child again, no task stopped, s"},
 		},
 		measure: scale,
 	},

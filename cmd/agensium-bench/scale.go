@@ -10,7 +10,7 @@ import (
 )
 
 // scale fills the queue of a worker that is idle with one child, and takes the time until all the children that it may have run at
-// once, and until everything is done.
+// once, until everything is done, and until there is one child again. A task that was stopped on the way would have no result.
 func scale(ctx context.Context, b *bench, c command) (figures, error) {
 	const (
 		tasks, children = 200, 16
@@ -25,6 +25,10 @@ func scale(ctx context.Context, b *bench, c command) (figures, error) {
 		return nil, err
 	}
 	if err := b.server.client.FlushDB(ctx).Err(); err != nil { // await counts keys
+		return nil, err
+	}
+	least, err := processes(w.cmd.Process.Pid)
+	if err != nil {
 		return nil, err
 	}
 	ids, at, err := b.push(ctx, "bench.span", tasks, []any{each.Seconds()})
@@ -46,11 +50,35 @@ func scale(ctx context.Context, b *bench, c command) (figures, error) {
 	for _, s := range spans {
 		last = max(last, s[1])
 	}
+	if err := b.shrunk(ctx, w, len(least)); err != nil {
+		return nil, err
+	}
+	back := time.Since(time.Unix(0, last))
 	ideal := each * tasks / children
 	return figures{
 		"scaled":  time.Unix(0, full).Sub(at).Seconds(),
 		"drained": float64(time.Unix(0, last).Sub(at)) / float64(ideal),
+		"shrunk":  back.Seconds(),
 	}, nil
+}
+
+// shrunk returns when the worker has no more than so many processes.
+func (b *bench) shrunk(ctx context.Context, w *worker, most int) error {
+	for {
+		tree, err := processes(w.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		if len(tree) <= most {
+			return nil
+		}
+		if err := w.alive(); err != nil {
+			return err
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("wait for %d processes to become %d: %w", len(tree), most, err)
+		}
+	}
 }
 
 // span is when a task began and ended, in nanoseconds of Unix time.

@@ -43,7 +43,14 @@ func (k *checkCommand) Run(c *call) error {
 		return fmt.Errorf("not fit: %d of %d steps failed", n, len(report))
 	}
 	if !k.JSON {
-		fmt.Fprintf(c.std.out, "fit, %d warnings\n", report.Count(check.Warning))
+		switch n := report.Count(check.Warning); n {
+		case 0:
+			fmt.Fprintln(c.std.out, "fit")
+		case 1:
+			fmt.Fprintln(c.std.out, "fit, 1 warning")
+		default:
+			fmt.Fprintf(c.std.out, "fit, %d warnings\n", n)
+		}
 	}
 	return nil
 }

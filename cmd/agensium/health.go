@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
+	"github.com/agensium/agensium/supervisor/admin"
 	"github.com/agensium/agensium/supervisor/config"
 )
 
@@ -25,43 +27,50 @@ func (h healthCommand) Run(c *call) error {
 	if h.Live {
 		ask = "/livez"
 	}
-	address, err := c.adminAddress(h.Address)
+	address, home, err := c.adminAddress(h.Address)
 	if err != nil { // in one line, and never with status 2, which Docker keeps for itself
 		line, _, _ := strings.Cut(err.Error(), "\n")
 		return errors.New(line)
 	}
-	code, body, err := get(c.ctx, address, ask)
+	a, err := get(c.ctx, address, ask)
+	if err == nil {
+		err = home.check(address, a)
+	}
 	if err != nil {
 		return err
 	}
-	reason := strings.TrimSpace(string(body))
-	if code != http.StatusOK {
+	reason := strings.TrimSpace(string(a.body))
+	if a.code != http.StatusOK {
 		return errors.New(reason)
+	}
+	if home.unsure(a) {
+		reason += " (" + a.whose() + ")"
 	}
 	fmt.Fprintln(c.std.out, reason)
 	return nil
 }
 
-// adminAddress is where the local node answers: the address given, else that of the settings.
-func (c *call) adminAddress(given string) (string, error) {
+// adminAddress is where the local node answers: the address given, else that of the settings, and what node is expected there.
+func (c *call) adminAddress(given string) (string, home, error) {
+	expected := home{any: given != ""}
 	if given == "" {
 		loaded, err := c.load(&config.Flags{})
 		if err != nil {
-			return "", err
+			return "", home{}, err
 		}
-		given = loaded.Config.Admin.Listen
+		given, expected.settings = loaded.Config.Admin.Listen, loaded.Path
 	}
 	if given == "" {
-		return "", usage(errors.New("the admin server is switched off"), `set admin.listen, it is ""`)
+		return "", home{}, usage(errors.New("the admin server is switched off"), `set admin.listen, it is ""`)
 	}
 	host, port, err := net.SplitHostPort(given)
 	if err != nil {
-		return "", usage(fmt.Errorf("admin address: %w", err), "give it as host:port")
+		return "", home{}, usage(fmt.Errorf("admin address: %w", err), "give it as host:port")
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost" // of either IP version
 	}
-	return net.JoinHostPort(host, port), nil
+	return net.JoinHostPort(host, port), expected, nil
 }
 
 const (
@@ -80,24 +89,38 @@ func (u *unanswered) Error() string {
 }
 func (u *unanswered) Unwrap() error { return u.err }
 
+// answered is what an admin server said, and whose it is.
+type answered struct {
+	code       int
+	body       []byte
+	node, home string
+}
+
+func (a *answered) whose() string { return a.node + " of " + a.home }
+
 // get asks the local node. Proxies of the environment are not for it.
-func get(ctx context.Context, address, path string) (int, []byte, error) {
+func get(ctx context.Context, address, path string) (*answered, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
-		return 0, nil, &unanswered{address, rootOf(err)}
+		return nil, &unanswered{address, rootOf(err)}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return 0, nil, &unanswered{address, rootOf(err)}
+		return nil, &unanswered{address, rootOf(err)}
 	}
-	return resp.StatusCode, body, nil
+	a := &answered{code: resp.StatusCode, body: body}
+	if a.node, _ = url.PathUnescape(resp.Header.Get(admin.HeaderNode)); a.node == "" {
+		return nil, &unanswered{address, errors.New("what answers is not agensium")}
+	}
+	a.home, _ = url.PathUnescape(resp.Header.Get(admin.HeaderHome))
+	return a, nil
 }
 
 // rootOf drops what the HTTP client says around a network error: the address stands beside it already.

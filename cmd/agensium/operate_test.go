@@ -119,7 +119,7 @@ func TestOperation(t *testing.T) {
 		}
 	}
 	_, text := told(t, "status", "--address", address)
-	for _, want := range []string{"phase   consuming: celery", "target 2: fixed at 2", "proj.sleep[", "nodes:"} {
+	for _, want := range []string{"phase      consuming: celery", "directory  " + apps, "target 2: fixed at 2", "proj.sleep[", "nodes:"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

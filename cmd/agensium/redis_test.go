@@ -158,7 +158,7 @@ func TestRedisGoneInTheMiddle(t *testing.T) {
 	cleanEnd(t, node)
 }
 
-// TestAWrongPassword says what is wrong, stays, and works as soon as the password is right.
+// TestAWrongPassword ends at once with the status of a wrong setup, and says what is wrong.
 func TestAWrongPassword(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "celery-latest")
@@ -173,13 +173,16 @@ func TestAWrongPassword(t *testing.T) {
 	}
 	setPassword("another")
 	node := s.start("worker", "-A", "proj", "-c", "2")
-	s.printed(node, "password")
-	setPassword("Geheim-5")
-	works(t, s)
-	cleanEnd(t, node)
+	if status := node.Wait(); status != exitUsage || !strings.Contains(node.Output(), "hint: User or password is wrong") {
+		t.Errorf("exit status %d", status)
+	}
 	if strings.Contains(node.Output(), "Geheim") {
 		t.Error("the password is shown")
 	}
+	setPassword("Geheim-5")
+	node = s.node("-c", "2")
+	works(t, s)
+	cleanEnd(t, node)
 }
 
 // TestAFullRedis keeps a result until Redis takes it.

@@ -92,16 +92,44 @@ func TestNodesShareTheLoad(t *testing.T) {
 	g.noted("began", 8)
 	g.printed(g.worker, "nodes that share the load: nodes=2")
 	g.printed(other, "nodes that share the load: nodes=2")
-	other.Kill()
+	if n := len(g.broker().Keys(t.Context(), "agensium:presence:*").Val()); n != 2 {
+		t.Errorf("%d nodes tell of themselves", n)
+	}
+	g.send("celery", names("u", 4)...)
+	other.Kill() // its part falls to the other when its presence ends
+	g.noted("began", 10)
 	g.printed(g.worker, "nodes that share the load: nodes=1")
-	g.finish(names("t", 8)...)
+	g.finish(append(names("t", 8), names("u", 4)...)...)
 	celerytest.Eventually(t, "an outcome of each task", func() bool {
-		for _, name := range names("t", 8) {
+		for _, name := range append(names("t", 8), names("u", 4)...) {
 			if g.state(name) == "" {
 				return false // those of the dead node were acknowledged early: they failed
 			}
 		}
 		return true
 	})
+	cleanEnd(t, g.worker)
+}
+
+// Without a fleet each node takes what there is, and tells nobody; so it is from the moment it is asked for.
+func TestANodeThatDoesNotShare(t *testing.T) {
+	g := newGate(t, "# the defaults\n", "--autoscale=6,1")
+	g.printed(g.worker, " ready.")
+	g.send("celery", names("t", 2)...)
+	g.noted("began", 2)
+	told := func() int { return len(g.broker().Keys(t.Context(), "agensium:presence:*").Val()) }
+	celerytest.Eventually(t, "a node that tells of itself", func() bool { return told() == 1 })
+	g.settings("[scaling]\nfleet = false\n")
+	celerytest.Eventually(t, "a node that tells nothing", func() bool { return told() == 0 })
+	other := g.start("worker", "-A", "gated", "-n", "other@%h", "--autoscale=6,1")
+	g.printed(other, " ready.")
+	g.send("celery", names("u", 10)...)
+	g.noted("began", 12) // all that both may have
+	if n := told(); n != 0 {
+		t.Errorf("%d nodes tell of themselves", n)
+	}
+	g.finish(append(names("t", 2), names("u", 10)...)...)
+	g.noted("ended", 12)
+	cleanEnd(t, other)
 	cleanEnd(t, g.worker)
 }

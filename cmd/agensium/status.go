@@ -42,13 +42,16 @@ func (s statusCommand) Run(c *call) error {
 }
 
 func (s statusCommand) once(c *call) error {
-	address, err := c.adminAddress(s.Address)
+	address, home, err := c.adminAddress(s.Address)
 	if err != nil {
 		return err
 	}
-	code, body, err := get(c.ctx, address, "/status")
-	if err == nil && code != http.StatusOK {
-		err = &unanswered{address, fmt.Errorf("it says %d %s", code, http.StatusText(code))}
+	a, err := get(c.ctx, address, "/status")
+	if err == nil {
+		err = home.check(address, a)
+	}
+	if err == nil && a.code != http.StatusOK {
+		err = &unanswered{address, fmt.Errorf("it says %d %s", a.code, http.StatusText(a.code))}
 	}
 	var absent *unanswered
 	if errors.As(err, &absent) {
@@ -58,12 +61,12 @@ func (s statusCommand) once(c *call) error {
 		return err
 	}
 	var st supervisor.Status
-	if err := json.Unmarshal(body, &st); err != nil || st.Node == "" {
-		return s.others(c, &unanswered{address, errors.New("what answers is not agensium")})
+	if err := json.Unmarshal(a.body, &st); err != nil {
+		return s.others(c, &unanswered{address, err})
 	}
 	s.clear(c.std.out)
 	if s.JSON {
-		_, err = c.std.out.Write(body)
+		_, err = c.std.out.Write(a.body)
 		return err
 	}
 	render(c.std.out, &st)
@@ -79,7 +82,7 @@ func (s statusCommand) clear(w io.Writer) {
 
 // others shows what Redis tells of the nodes when none answers here; the error stays one.
 func (s statusCommand) others(c *call, absent error) error {
-	hint := "is a worker running here, with the same admin.listen? Its log says where it listens"
+	hint := "is a worker running here, with the same admin.listen? Its log says where it listens; two projects on one host need two addresses"
 	nodes, err := s.registry(c)
 	if err != nil || len(nodes) == 0 {
 		return &hinted{err: absent, hint: hint, status: exitError}

@@ -19,6 +19,14 @@ func render(out io.Writer, st *supervisor.Status) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, "  %s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	line("phase", "%s", join(st.Phase, st.Detail))
+	if st.Settings != "" {
+		line("settings", "%s", st.Settings)
+	} else {
+		line("directory", "%s", st.Directory)
+	}
+	if st.Reload.Error != "" {
+		line("", "as of %s: the last reload was refused: %s", st.Reload.Taken.Format(time.DateTime), st.Reload.Error)
+	}
 	if !st.Live.OK {
 		line("live", "NO: %s", st.Live.Reason)
 	}
@@ -41,9 +49,6 @@ func render(out io.Writer, st *supervisor.Status) {
 	line("tasks", "%d begun, %d running, %d redelivered", st.Tasks.Begun, st.Tasks.Running, st.Tasks.Redelivered)
 	if st.Parked != nil && st.DeadLetters != nil {
 		line("parked", "%d, dead letters %d", *st.Parked, *st.DeadLetters)
-	}
-	if st.Reload.Error != "" {
-		line("settings", "those of %s: the last reload was refused: %s", st.Reload.Taken.Format(time.DateTime), st.Reload.Error)
 	}
 	for _, p := range st.Problems {
 		line("unknown", "%s", p)
@@ -93,7 +98,11 @@ func renderQueues(out io.Writer, queues []supervisor.QueueStatus) {
 		if q.Due > 0 {
 			oldest = "oldest about " + ago(q.Oldest)
 		}
-		fmt.Fprintf(w, "  %s\t%d waiting\t%s\n", q.Name, q.Due, oldest)
+		share := ""
+		if q.Weight > 0 {
+			share = fmt.Sprintf("keeps %d, weight %d", q.Min, q.Weight)
+		}
+		fmt.Fprintf(w, "  %s\t%d waiting\t%d running here\t%s\t%s\n", q.Name, q.Due, q.Running, share, oldest)
 	}
 	_ = w.Flush()
 }

@@ -14,9 +14,20 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// contained is what the test binary does as PID 1 and below it; nil where there are no containers.
+var contained func() int
 
-const patience = time.Minute
+func TestMain(m *testing.M) {
+	if contained != nil && os.Getenv(asInit) != "" {
+		os.Exit(contained())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	patience = time.Minute
+	asInit   = "AGENSIUM_TEST_INIT"
+)
 
 func startShell(t *testing.T, script string, files ...*os.File) *Process {
 	t.Helper()

@@ -116,8 +116,10 @@ func Alive(pid int) bool {
 	return err == nil && s.state != 'Z' && s.state != 'X'
 }
 
-// PreferAsVictim asks the kernel to kill pid before others when memory runs out: 0 like any other, 1000 first of all. Errors are of
-// no consequence.
-func PreferAsVictim(pid, adj int) {
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(adj)), 0)
+// PreferAsVictim asks the kernel to kill pid rather than us when memory runs out, by so much: 0 like us, 1000 first of all. Errors
+// are of no consequence.
+func PreferAsVictim(pid, more int) {
+	text, _ := os.ReadFile("/proc/self/oom_score_adj")
+	own, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(min(own+more, 1000))), 0)
 }

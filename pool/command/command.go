@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,6 +25,9 @@ type Options struct {
 	Node     string   // name of the worker, as in w1@host
 	Accept   []string // content types besides JSON: msgpack, yaml
 	Log      hclog.Logger
+
+	// OOMScoreAdj is how much rather than us the kernel kills a program when memory runs out, 0 to 1000. Nil: like us.
+	OOMScoreAdj func() int
 }
 
 // Commands makes executors. It is the pool.Factory of commands.
@@ -35,6 +40,9 @@ type Commands struct {
 func New(o Options) (*Commands, error) {
 	if o.Recorder == nil {
 		return nil, errors.New("commands: Recorder is required")
+	}
+	if o.OOMScoreAdj == nil {
+		o.OOMScoreAdj = func() int { return 0 }
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
@@ -58,12 +66,42 @@ func (c *Commands) Lookup(task string) *Spec { return c.specs[task] }
 
 // Start returns an executor; there is nothing to wait for.
 func (c *Commands) Start(_ context.Context, slot int) (pool.Executor, error) {
-	return &executor{Commands: c, log: c.Log.With("slot", slot)}, nil
+	return &executor{Commands: c, signals: make(chan syscall.Signal, 1), log: c.Log.With("slot", slot)}, nil
 }
 
 type executor struct {
 	*Commands
-	log hclog.Logger
+	signals chan syscall.Signal // to the program that runs
+	log     hclog.Logger
+
+	mu   sync.Mutex
+	task *celery.Task // whose program runs
+}
+
+// Signal sends a signal to the program's process group. See pool.Signaler.
+func (e *executor) Signal(t *celery.Task, signal syscall.Signal) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.task != t {
+		return false
+	}
+	select {
+	case e.signals <- signal:
+		return true
+	default:
+		return false
+	}
+}
+
+// runs notes whose program runs; a signal that came too late for the last one is dropped.
+func (e *executor) runs(t *celery.Task) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.task = t
+	select {
+	case <-e.signals:
+	default:
+	}
 }
 
 // Close has nothing to do: no process outlives its Execute.
@@ -100,8 +138,10 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		}
 	}
 	began := time.Now()
-	run := process{spec: spec, argv: argv, request: r, log: e.log.With("task", spec.Task, "id", r.ID)}
+	run := process{spec: spec, argv: argv, request: r, victim: e.OOMScoreAdj(), signals: e.signals, log: e.log.With("task", spec.Task, "id", r.ID)}
+	e.runs(job.Task)
 	end, err := run.do(ctx, job.Soft, job.Hard)
+	e.runs(nil)
 	rec.Runtime = time.Since(began)
 	if err != nil {
 		exc := celery.NewException("OSError", err.Error())

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,17 +131,20 @@ func TestLimitsAndKills(t *testing.T) {
 	cases := map[string]struct {
 		script     string
 		soft, hard time.Duration
-		cancel     bool
+		end        string
 		state      celery.State
 		want       string
 		cause      celery.LossCause
 	}{
-		"soft limit":         {waiting, 50 * time.Millisecond, 0, false, celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
-		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, 50 * time.Millisecond, 0, false, celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
-		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, 50 * time.Millisecond, 0, false, celery.StateSuccess, `done "saved\n"`, ""},
-		"hard limit":         {`trap '' TERM; ` + waiting, 50 * time.Millisecond, 100 * time.Millisecond, false, celery.StateLost, "", celery.LossHardLimit},
-		"stopped":            {waiting, 0, 0, true, celery.StateLost, "", celery.LossShutdown},
-		"killed":             {"kill -9 $$", 0, 0, false, celery.StateLost, "", celery.LossSignal},
+		"soft limit":         {waiting, 50 * time.Millisecond, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
+		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, 50 * time.Millisecond, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
+		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, 50 * time.Millisecond, 0, "", celery.StateSuccess, `done "saved\n"`, ""},
+		"hard limit":         {`trap '' TERM; ` + waiting, 50 * time.Millisecond, 100 * time.Millisecond, "", celery.StateLost, "", celery.LossHardLimit},
+		"stopped":            {waiting, 0, 0, "cancel", celery.StateLost, "", celery.LossShutdown},
+		"terminated":         {waiting, 0, 0, "TERM", celery.StateLost, "", celery.LossTerminated},
+		"terminated, status": {`trap 'exit 9' TERM; ` + waiting, 0, 0, "TERM", celery.StateLost, "", celery.LossTerminated},
+		"terminated, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, 0, 0, "TERM", celery.StateSuccess, `done "saved\n"`, ""},
+		"killed":             {"kill -9 $$", 0, 0, "", celery.StateLost, "", celery.LossSignal},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -150,10 +154,14 @@ func TestLimitsAndKills(t *testing.T) {
 			j.Soft, j.Hard = c.soft, c.hard
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
-			if c.cancel {
+			if c.end != "" {
 				go func() {
 					celerytest.Eventually(t, "the program runs", func() bool { _, err := os.Stat(file); return err == nil })
-					cancel(errors.New("drained"))
+					if c.end == "cancel" {
+						cancel(errors.New("drained"))
+					} else if !e.(pool.Signaler).Signal(j.Task, syscall.SIGTERM) {
+						t.Error("not sent")
+					}
 				}()
 			}
 			out, err := e.Execute(ctx, j)

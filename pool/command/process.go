@@ -32,6 +32,8 @@ type process struct {
 	spec    *Spec
 	argv    []string
 	request *celery.Request
+	victim  int                   // Options.OOMScoreAdj
+	signals <-chan syscall.Signal // that somebody asks to be sent
 	log     hclog.Logger
 }
 
@@ -73,19 +75,23 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	if err != nil {
 		return end{}, err
 	}
+	child.PreferAsVictim(proc.PID(), p.victim)
 	p.log.Debug("command started", "pid", proc.PID(), "program", path)
 	var e end
 	var group sync.WaitGroup
 	group.Go(func() { p.write(pipes.stdin.ours) })
 	group.Go(func() { e.stdout, e.tooLong = p.read(pipes.stdout.ours, proc) })
 	group.Go(func() { e.stderr = p.logLines(pipes.stderr.ours) })
-	isSoft, loss := p.wait(ctx, proc, soft, hard)
+	isSoft, asked, loss := p.wait(ctx, proc, soft, hard)
 	_ = child.KillGroup(proc.PID()) // what it left behind in its group belongs to the task
 	pipes.deadline(time.Now().Add(drainTime))
 	group.Wait()
 	e.soft, e.exit, e.loss = isSoft, proc.Exit(), loss
-	asked := isSoft && e.exit.Signal == syscall.SIGTERM || e.tooLong
-	if loss == nil && e.exit.Signal != 0 && !asked {
+	expected := isSoft && e.exit.Signal == syscall.SIGTERM || e.tooLong
+	if loss == nil && asked && !e.exit.Clean() {
+		e.loss = &celery.Loss{Cause: celery.LossTerminated}
+	}
+	if e.loss == nil && e.exit.Signal != 0 && !expected {
 		e.loss = &celery.Loss{Cause: celery.LossSignal}
 		if now, ok := child.OOMKills(); ok && now > kills && e.exit.Signal == syscall.SIGKILL {
 			e.loss.Cause = celery.LossOOM
@@ -98,13 +104,14 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	return e, nil
 }
 
-// wait waits for the process and keeps its limits. TERM at the soft one is the program's chance to clean up.
-func (p *process) wait(ctx context.Context, proc *child.Process, soft, hard time.Duration) (isSoft bool, loss *celery.Loss) {
+// wait waits for the process and keeps its limits. TERM at the soft one is the program's chance to clean up. asked tells
+// whether it was sent another signal.
+func (p *process) wait(ctx context.Context, proc *child.Process, soft, hard time.Duration) (isSoft, asked bool, loss *celery.Loss) {
 	softly, hardly := after(soft), after(hard)
 	for {
 		select {
 		case <-proc.Done():
-			return isSoft, nil
+			return isSoft, asked, nil
 		case <-softly:
 			p.log.Warn("soft time limit", "pid", proc.PID(), "limit", soft, "next", "TERM")
 			isSoft, softly = true, nil
@@ -112,10 +119,13 @@ func (p *process) wait(ctx context.Context, proc *child.Process, soft, hard time
 		case <-hardly:
 			p.log.Warn("hard time limit", "pid", proc.PID(), "limit", hard, "next", "kill")
 			proc.Kill()
-			return isSoft, &celery.Loss{Cause: celery.LossHardLimit, Limit: hard}
+			return isSoft, asked, &celery.Loss{Cause: celery.LossHardLimit, Limit: hard}
+		case signal := <-p.signals:
+			asked = true
+			_ = syscall.Kill(-proc.PID(), signal)
 		case <-ctx.Done():
 			proc.Kill()
-			return isSoft, &celery.Loss{Cause: handler.LossOf(ctx)}
+			return isSoft, asked, &celery.Loss{Cause: handler.LossOf(ctx)}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/backend"
@@ -95,6 +96,12 @@ func (e *executor) choose(task string) pool.Executor {
 		return e.fallback
 	}
 	return e.routed[0] // nobody knows it: the first says so in its result
+}
+
+// Signal hands a signal to whoever runs the task. See pool.Signaler.
+func (e *executor) Signal(t *celery.Task, signal syscall.Signal) bool {
+	s, ok := e.choose(t.Name).(pool.Signaler)
+	return ok && s.Signal(t, signal)
 }
 
 // Close ends all executors of the slot.

@@ -33,26 +33,45 @@ type Application struct {
 	zygote  *zygote       // nil while there is none
 	changed chan struct{} // closed and replaced when zygote changes
 	closed  bool
+	start   time.Duration // Options.StartTimeout of now
+	victim  int           // Options.OOMScoreAdj of now
 	asleep  chan struct{} // closed when somebody needs the zygote again; nil: it does not sleep
 }
 
 var _ pool.Factory = (*Application)(nil)
 
 // Start imports the application in a zygote and returns when it is ready to make children. The error is a
-// *[StartError] if the application is at fault.
+// *[StartError] if the application is at fault. If the zygote dies its children are waited for where this process is a subreaper
+// ([child.BecomeSubreaper]); where it is none they are watched, and how they ended is not known.
 func Start(ctx context.Context, o Options) (*Application, error) {
 	o = o.withDefaults()
-	_ = child.BecomeSubreaper() // where there is none, children of a dead zygote are watched, not waited for
 	z, err := startZygote(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	keeping, cancel := context.WithCancel(context.Background())
 	a := &Application{o: o, info: z.info, zygote: z, changed: make(chan struct{}), cancel: cancel, kept: make(chan struct{})}
+	a.Adjust(o.StartTimeout, o.OOMScoreAdj)
 	kills, _ := child.OOMKills()
 	a.ooms.Store(kills)
 	go a.keep(keeping)
 	return a, nil
+}
+
+// Adjust changes Options.StartTimeout and Options.OOMScoreAdj for what starts from now on.
+func (a *Application) Adjust(startTimeout time.Duration, oomScoreAdj int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.start, a.victim = startTimeout, oomScoreAdj
+}
+
+// options are those of now.
+func (a *Application) options() Options {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	o := a.o
+	o.StartTimeout, o.OOMScoreAdj = a.start, a.victim
+	return o
 }
 
 // Info is the report on the application.
@@ -100,7 +119,7 @@ func (a *Application) keep(ctx context.Context) {
 			return
 		}
 		var err error
-		if z, err = startZygote(ctx, a.o); err != nil {
+		if z, err = startZygote(ctx, a.options()); err != nil {
 			if ctx.Err() != nil {
 				return
 			}
@@ -192,8 +211,8 @@ func (a *Application) await(ctx context.Context) (*zygote, error) {
 
 // Start makes a child and returns when it has said hello.
 func (a *Application) Start(ctx context.Context, slot int) (pool.Executor, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, a.o.StartTimeout,
-		fmt.Errorf("not ready within the start timeout of %s", a.o.StartTimeout))
+	timeout := a.options().StartTimeout
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not ready within the start timeout of %s", timeout))
 	defer cancel()
 	make := a.fork
 	if a.o.Mode == Spawn {

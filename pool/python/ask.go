@@ -34,6 +34,23 @@ func (a *Application) Attributes(ctx context.Context, names []string) (map[strin
 	return tasks, nil
 }
 
+// Opened returns the body of a message as JSON, whatever it is serialized with, if the application accepts that.
+func (a *Application) Opened(ctx context.Context, contentType, encoding string, body []byte) (json.RawMessage, error) {
+	return a.ask(ctx, map[string]any{"question": "opened", "type": contentType, "encoding": encoding, "body": body})
+}
+
+// Sealed serializes a value for a message of that type.
+func (a *Application) Sealed(ctx context.Context, contentType string, value json.RawMessage) (encoding string, body []byte, err error) {
+	raw, err := a.ask(ctx, map[string]any{"question": "sealed", "type": contentType, "value": value})
+	if err != nil {
+		return "", nil, err
+	}
+	if err := json.Unmarshal(raw, &[]any{&encoding, &body}); err != nil {
+		return "", nil, fmt.Errorf("read a serialized value: %w", err)
+	}
+	return encoding, body, nil
+}
+
 func (a *Application) ask(ctx context.Context, question map[string]any) (json.RawMessage, error) {
 	z, err := a.await(ctx)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -39,11 +40,14 @@ type Child struct {
 
 	mu      sync.Mutex // guards what follows, and writing to conn
 	running uint64     // tag of the task that runs
+	task    *celery.Task
+	asked   syscall.Signal // that was sent to the task because somebody asked for it; 0: none
 }
 
 var (
 	_ pool.Executor = (*Child)(nil)
 	_ pool.Process  = (*Child)(nil)
+	_ pool.Signaler = (*Child)(nil)
 )
 
 // PID is the process id of the child.
@@ -57,7 +61,7 @@ func (c *Child) greet(ctx context.Context, printed *os.File) error {
 	c.log = c.app.o.Log.With("slot", c.slot, "pid", c.proc.pid)
 	c.out = readOutput(printed, c.log)
 	c.reader = newReader(c)
-	child.PreferAsVictim(c.proc.pid, c.app.o.OOMScoreAdj)
+	child.PreferAsVictim(c.proc.pid, c.app.options().OOMScoreAdj)
 	stop := context.AfterFunc(ctx, func() { c.proc.kill(celery.LossShutdown) })
 	defer stop()
 	k, body, err := readFrame(c.reader, maxFrame)

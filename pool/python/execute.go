@@ -11,7 +11,6 @@ import (
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/pool"
-	"github.com/agensium/agensium/pool/child"
 )
 
 // ErrGone says that the child is gone. If the outcome that comes with it has no State, the task was not begun and may
@@ -48,12 +47,12 @@ func (c *Child) Execute(ctx context.Context, job pool.Job) (celery.Outcome, erro
 	if job.Verdict == nil && (job.Soft > 0 || job.Hard > 0) {
 		defer c.limit(tag, job)()
 	}
-	if err := c.write(tag, job.Task.Raw); err != nil {
+	if err := c.write(tag, job.Task); err != nil {
 		return c.lost(tag, job, err)
 	}
 	out, err := c.read(ctx, tag)
 	c.mu.Lock()
-	c.running = 0
+	c.running, c.task = 0, nil
 	c.mu.Unlock()
 	if err != nil {
 		return c.lost(tag, job, err)
@@ -88,10 +87,11 @@ func (c *Child) prepare(tag uint64, job pool.Job) error {
 }
 
 // write sends the run frame.
-func (c *Child) write(tag uint64, raw []byte) error {
+func (c *Child) write(tag uint64, t *celery.Task) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running = tag
+	c.running, c.task, c.asked = tag, t, 0
+	raw := t.Raw
 	if len(raw) <= small {
 		c.frame = append(c.frame, raw...)
 		_, err := c.conn.Write(c.frame)
@@ -166,20 +166,6 @@ func (c *Child) limit(tag uint64, job pool.Job) (disarm func()) {
 	}
 }
 
-// softLimit has SoftTimeLimitExceeded raised in the task, if it is the one that runs still.
-func (c *Child) softLimit(tag uint64, job pool.Job) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.running != tag {
-		return
-	}
-	c.log.Warn("soft time limit reached", "task", job.Task.DisplayName(), "id", job.Task.ID, "limit", job.Soft)
-	if _, err := c.conn.Write(appendFrame(nil, kindCancel, 8, binary.BigEndian.AppendUint64(nil, tag))); err != nil {
-		return // it is gone: read sees that too
-	}
-	c.proc.signal(func(pid int) { _ = child.Signal(pid, syscall.SIGUSR1) })
-}
-
 // lost finds out how the child died under the task, and makes sure that it is dead.
 func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, error) {
 	c.broken = true
@@ -192,6 +178,9 @@ func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, err
 	}
 	c.out.flush()
 	exit, killed := c.proc.state()
+	if killed == "" && c.wasAsked() {
+		killed = celery.LossTerminated
+	}
 	loss := &celery.Loss{Cause: killed, PID: c.proc.pid, Signal: int(exit.Signal), ExitCode: exit.Code,
 		Memory: max(exit.MaxRSS, c.maxRSS), Tail: c.out.tail()}
 	switch {

@@ -17,12 +17,14 @@ import (
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/child"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(supervisorEnv) != "" {
 		os.Exit(superviseUntilKilled())
 	}
+	_ = child.BecomeSubreaper() // as the supervisor does
 	goleak.VerifyTestMain(m)
 }
 

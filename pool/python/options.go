@@ -38,7 +38,7 @@ type Options struct {
 	// when they are stored. Nil leaves every result to Celery's own backend code and its connections.
 	Store func(ctx context.Context, results []celery.Result) error
 
-	OOMScoreAdj int // of the children, 0 to 1000: whom the kernel kills first when memory runs out
+	OOMScoreAdj int // how much rather than us the kernel kills children when memory runs out, 0 to 1000
 
 	StartTimeout time.Duration // for importing the application, and for a child to become ready; 0: a minute
 	CloseTimeout time.Duration // for a child to end by itself when it is told to; 0: 5 s

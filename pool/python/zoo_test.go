@@ -209,6 +209,23 @@ func TestZooHardKillLeavesNoGrandchildren(t *testing.T) {
 	}
 }
 
+// TestWhatIsWrappedAroundTheLoopIsRun: Sentry flushes there.
+func TestWhatIsWrappedAroundTheLoopIsRun(t *testing.T) {
+	for name, expression := range map[string]string{"asked to leave": "bad.delay()", "left by a task": "bad.delay(0)"} {
+		t.Run(name, func(t *testing.T) {
+			z := startZoo(t, "wraps_the_loop", expression)
+			_, _ = z.child.Execute(context.Background(), z.job) // the second one is lost
+			pid := z.child.PID()
+			if err := z.child.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if want := fmt.Sprint("flushed by ", pid); z.lines.find(want) == "" {
+				t.Errorf("%q is not among %q", want, z.lines.all)
+			}
+		})
+	}
+}
+
 func TestZooIsComplete(t *testing.T) {
 	test, err := os.ReadFile("zoo_test.go")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type Node interface {
 // Options is what a server needs. Metrics may be nil.
 type Options struct {
 	Node    Node
+	Name    string // the node's, and
+	Home    string // its settings file, or the directory that it works in: so that an answer says whose it is
 	Metrics http.Handler
 	Token   func() string // that POST asks for; empty: nobody may change anything
 	Log     hclog.Logger
@@ -63,7 +66,7 @@ func Listen(address string, o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	s.http = http.Server{
-		Handler: s.routes(), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: replyTimeout,
+		Handler: s.signed(s.routes()), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: replyTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: s.o.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
@@ -142,6 +145,20 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /reload", s.change("reload", s.o.Node.Reload))
 	mux.HandleFunc("POST /drain", s.change("drain", s.o.Node.Drain))
 	return mux
+}
+
+// Headers of each answer: whose it is. Their values are escaped as in the path of a URL.
+const (
+	HeaderNode = "Agensium-Node"
+	HeaderHome = "Agensium-Home"
+)
+
+func (s *Server) signed(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(HeaderNode, url.PathEscape(s.o.Name))
+		w.Header().Set(HeaderHome, url.PathEscape(s.o.Home))
+		h.ServeHTTP(w, r)
+	})
 }
 
 func health(ask func() (bool, string)) http.HandlerFunc {

@@ -40,23 +40,25 @@ func Decide(policy Policy, state State, sample Sample, now time.Time) (State, De
 	d := Decision{Pressure: state.pressure, Capacity: capacity(bounds)}
 	if !sample.Unknown {
 		state.terms = wishFor(policy, sample)
-		d.Fleet = state.terms.whole(busyIn(sample))
-		state.wish = Share(d.Fleet, sample.Self, sample.Peers)
-		d.Hosts = hosts(d.Fleet, d.Capacity)
+		state.fleet = state.terms.whole(busyIn(sample))
+		state.wish = Share(state.fleet, sample.Self, sample.Peers)
 		if active(sample) {
 			state.quiet = 0
 		} else {
 			state.quiet += step
 		}
 	}
+	d.Fleet, d.Hosts = state.fleet, hosts(state.fleet, d.Capacity)
 	d.Wish = state.wish
 	if owed := sample.Slots.Owed; owed > 0 {
 		d.Wish = max(d.Wish, sample.Slots.Busy+owed)
 	}
+	kept := kept(sample.Queues)
+	d.Wish += kept
 	highest := state.peaks.add(state.elapsed, policy.window(sample.StartTime), d.Wish)
 
 	floor := max(policy.Min, reserved(sample.Queues), temporary.Floor)
-	steady := min(state.target, Share(state.terms.steady(), sample.Self, sample.Peers))
+	steady := min(state.target, Share(state.terms.steady(), sample.Self, sample.Peers)+kept)
 	want := max(highest, floor, steady)
 	asleep := policy.ZeroAfter > 0 && state.quiet >= policy.ZeroAfter
 	switch {
@@ -74,7 +76,7 @@ func Decide(policy Policy, state State, sample Sample, now time.Time) (State, De
 	}
 	d.Target = target
 	d.Reason = words{policy: policy, sample: sample, terms: state.terms, highest: highest, steady: steady, floor: floor,
-		asleep: asleep && floor == 0, quiet: state.quiet, wish: d.Wish, fleet: d.Fleet, decision: d, held: held}.String()
+		kept: kept, asleep: asleep && floor == 0, quiet: state.quiet, wish: d.Wish, fleet: d.Fleet, decision: d, held: held}.String()
 	d.NextCheck = state.nextCheck(policy, sample, d, floor)
 	state.target, state.next = d.Target, d.NextCheck
 	return state, d
@@ -127,6 +129,15 @@ func reserved(queues []Queue) int {
 	n := 0
 	for _, q := range queues {
 		n += max(0, q.Min)
+	}
+	return n
+}
+
+// kept is the number of slots that are kept for a queue and have nothing to do: no other queue may use them.
+func kept(queues []Queue) int {
+	n := 0
+	for _, q := range queues {
+		n += max(0, q.Kept)
 	}
 	return n
 }

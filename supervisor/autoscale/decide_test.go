@@ -122,6 +122,10 @@ func TestDecide(t *testing.T) {
 			policy: Range(16, 1), sample: Sample{Queues: []Queue{{Name: "a", Min: 2}, {Name: "b", Min: 1}}},
 			target: 3, reason: "target 3: the minimum, nothing waits",
 		},
+		"what is kept for a queue is not counted on for another": {
+			policy: Range(16, 1), sample: Sample{Slots: Slots{Idle: 2, Busy: 1}, Queues: []Queue{{Name: "a", Due: 4, Service: time.Minute, Busy: 1}, {Name: "b", Min: 2, Kept: 2}}},
+			target: 7, reason: "target 7: 4 waiting + 1 busy for longer + 2 kept for their queues",
+		},
 		"no minimum, but never told to sleep": {
 			policy: Range(16, 0), sample: one(Queue{}, Slots{}),
 			target: 1, reason: "target 1: one slot to wait with",

@@ -2,7 +2,7 @@
 //
 // It owns one rule, [Decide], and the small estimators that feed it: service times ([Services], [Mix]), arrivals
 // ([Arrivals]), memory of a child ([Histogram], [Memory.Room]), gain of more slots ([Gain]), a node's part of the fleet
-// ([Share]) and the slots of each queue ([Allocate]). The supervisor calls them: it fills a [Sample] about once a second
+// ([Share]). The supervisor calls them: it fills a [Sample] about once a second
 // and whenever the last idle slot was taken, and hands the target to the pool, which retires idle slots only.
 //
 // The rule in short, with f the part of a slot that one waiting message needs:

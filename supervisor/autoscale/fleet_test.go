@@ -2,7 +2,6 @@ package autoscale
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -48,59 +47,6 @@ func TestSharesSumUp(t *testing.T) {
 		}
 		if sum != min(fleet, room) {
 			t.Fatalf("%d shared out of %d, with room for %d", sum, fleet, room)
-		}
-	})
-}
-
-func TestAllocate(t *testing.T) {
-	tests := map[string]struct {
-		slots  int
-		claims []Claim
-		want   []int
-	}{
-		"one queue":               {8, []Claim{{Wants: 100}}, []int{8}},
-		"a flood and a trickle":   {8, []Claim{{Wants: 100}, {Wants: 2}}, []int{6, 2}},
-		"two floods":              {8, []Claim{{Wants: 100}, {Wants: 100}}, []int{4, 4}},
-		"weights":                 {8, []Claim{{Weight: 3, Wants: 100}, {Weight: 1, Wants: 100}}, []int{6, 2}},
-		"a minimum stays free":    {8, []Claim{{Wants: 100}, {Min: 2}}, []int{6, 2}},
-		"nobody wants the rest":   {8, []Claim{{Wants: 1}, {Min: 2}}, []int{6, 7}},
-		"more minima than slots":  {2, []Claim{{Min: 2}, {Min: 2, Wants: 9}}, []int{2, 0}},
-		"minimum, then the parts": {9, []Claim{{Min: 3, Wants: 100}, {Wants: 100}}, []int{6, 3}},
-		"no slots":                {0, []Claim{{Wants: 3}}, []int{0}},
-	}
-	for name, test := range tests {
-		if got := Allocate(test.slots, test.claims); !slices.Equal(got, test.want) {
-			t.Errorf("%s: %v, want %v", name, got, test.want)
-		}
-	}
-}
-
-// Whoever fills up to its number leaves the others their minima; and all slots can be used.
-func TestAllocateStarvesNobody(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		slots := rapid.IntRange(0, 60).Draw(t, "slots")
-		var claims []Claim
-		minima, wants := 0, 0
-		for range rapid.IntRange(1, 5).Draw(t, "queues") {
-			c := Claim{Min: rapid.IntRange(0, 5).Draw(t, "min"), Weight: rapid.IntRange(0, 5).Draw(t, "weight"),
-				Wants: rapid.IntRange(0, 80).Draw(t, "wants")}
-			claims = append(claims, c)
-			minima += c.Min
-			wants += max(c.Min, c.Wants)
-		}
-		parts := Allocate(slots, claims)
-		usable := 0
-		for i, c := range claims {
-			if minima <= slots && parts[i] > slots-(minima-c.Min) {
-				t.Fatalf("queue %d may fill %d of %d and leaves no minimum: %v", i, parts[i], slots, parts)
-			}
-			if minima <= slots && parts[i] < c.Min {
-				t.Fatalf("queue %d has less than its minimum: %v", i, parts)
-			}
-			usable += min(parts[i], max(c.Min, c.Wants))
-		}
-		if usable < min(slots, wants) {
-			t.Fatalf("%d of %d slots can be used, %d are wanted: %v", usable, slots, wants, parts)
 		}
 	})
 }

@@ -59,8 +59,17 @@ func (g *Gain) Observe(now time.Time, name string, busy float64, took time.Durat
 // Useful is the number of slots above which more bring nothing; 0 if none is known. All names that were seen at two levels must
 // have gained too little, each weighed by how often it was seen.
 func (g *Gain) Useful() int {
+	var seen [gainLevels]bool // of the others nothing can be said
+	for _, e := range g.names.entries {
+		for i := range e.value {
+			seen[i] = seen[i] || e.value[i].weight >= gainLeast
+		}
+	}
 	for i := range gainLevels {
-		for j := gainLevels - 1; j > i; j-- {
+		for j := gainLevels - 1; seen[i] && j > i; j-- {
+			if !seen[j] {
+				continue
+			}
 			if busy, ok := g.vain(i, j); ok {
 				return max(1, int(math.Round(busy)))
 			}

@@ -31,8 +31,8 @@ func GuessChild(zygote, limit int64) int64 {
 	return max(2*zygote, leastGuess)
 }
 
-// ChildMemory is the 95th percentile of the peaks in the histogram (bytes, one observation for each task or each look at a
-// child), or the guess while there are fewer than eight. The largest child alive counts in any case, so that the bound falls
+// ChildMemory is the 95th percentile of the peaks in the histogram (bytes, one observation for each task that has ended; what an idle
+// child takes says nothing), or the guess while there are fewer than eight. The largest child alive counts in any case, so that the bound falls
 // while the first large task still runs.
 func ChildMemory(peaks *Histogram, largest, guess int64) int64 {
 	measured := guess

@@ -42,6 +42,7 @@ var drawQueue = rapid.Custom(func(t *rapid.T) Queue {
 		Service:  drawDuration(10*time.Hour).Draw(t, "service"),
 		Busy:     rapid.IntRange(0, 500).Draw(t, "busy"),
 		Min:      max(0, rapid.IntRange(-5, 3).Draw(t, "min")),
+		Kept:     max(0, rapid.IntRange(-5, 3).Draw(t, "kept")),
 	}
 })
 

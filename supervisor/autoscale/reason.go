@@ -14,6 +14,7 @@ type words struct {
 	highest  int
 	steady   int
 	floor    int
+	kept     int
 	asleep   bool
 	quiet    time.Duration
 	wish     int
@@ -50,11 +51,11 @@ func (w words) cause() string {
 		return fmt.Sprintf("arrivals fill %s slots, now %d: %s", number(w.terms.load), w.wish, w.load())
 	case w.highest > w.wish:
 		return fmt.Sprintf("the highest wish of the last %s, now %d: %s", span(w.policy.window(w.sample.StartTime)), w.wish, w.load())
-	case w.sample.Slots.Owed > 0 && w.fleet < w.wish:
+	case w.sample.Slots.Owed > 0 && w.fleet+w.kept < w.wish:
 		return fmt.Sprintf("%d claimed without a slot", w.sample.Slots.Owed)
 	case w.wish == 0 && w.decision.Target > 0:
 		return "one slot to wait with"
-	case w.fleet > w.wish:
+	case w.fleet+w.kept > w.wish:
 		return fmt.Sprintf("this node's part of %d: %s", w.fleet, w.load())
 	}
 	return w.load()
@@ -83,6 +84,9 @@ func (w words) load() string {
 	}
 	if len(parts) == 0 {
 		return "nothing waits"
+	}
+	if w.kept > 0 {
+		parts = append(parts, fmt.Sprintf("%d kept for their queues", w.kept))
 	}
 	return strings.Join(parts, " + ")
 }

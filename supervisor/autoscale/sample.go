@@ -37,6 +37,7 @@ type Queue struct {
 	Service  time.Duration // expected run time of one message; 0 if unknown
 	Busy     int           // slots of all nodes that run its tasks
 	Min      int           // slots that are kept for it on this node
+	Kept     int           // those of them that stand empty
 }
 
 // Slots are the slots of this node by state. A leaving slot is in none of them.

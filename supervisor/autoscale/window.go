@@ -9,6 +9,7 @@ type State struct {
 	elapsed  time.Duration // time as Decide counts it: never backwards, never in leaps
 	target   int
 	wish     int // this node's wish of the last sample that was known
+	fleet    int // and that of all nodes
 	terms    terms
 	quiet    time.Duration // elapsed since something arrived, waited or ran
 	peaks    peaks

@@ -21,6 +21,9 @@ type Subject struct {
 	Each     func(Result)      // is called with each result as soon as it is there; may be nil
 }
 
+// forResultsPrefix begins the names of the steps of a Redis that is only for results.
+const forResultsPrefix = "results "
+
 const (
 	patience   = 10 * time.Second // for a connection or an answer, unless the settings have less
 	keyExpires = time.Minute      // of our own keys, should nobody delete them
@@ -35,13 +38,20 @@ func Run(ctx context.Context, s Subject) Report {
 		s.Resolver = net.DefaultResolver
 	}
 	r := &run{Subject: s}
+	apart := s.Results != nil && !s.Results.Same(s.Broker) // the results are somewhere else
+	of := forMessages
+	if s.Results != nil && !apart {
+		of |= forResults
+	}
 	if s.Broker == nil {
 		r.add(warning("url", "Set broker.url to a Redis of your own for anything else.", "embedded: each worker starts a Redis of its own, for a first try; it keeps nothing"))
 	} else {
-		r.redis(ctx, s.Broker, "broker.url", "", s.connections())
+		r.redis(ctx, s.Broker, of)
 	}
-	if s.Results != nil && !s.Results.Same(s.Broker) {
-		r.redis(ctx, s.Results, "results.url", "results ", 1)
+	if apart {
+		r.prefix = forResultsPrefix
+		r.redis(ctx, s.Results, forResults)
+		r.prefix = ""
 	}
 	if s.App != nil {
 		r.application()
@@ -65,26 +75,36 @@ func (r *run) add(result Result) Result {
 	return result
 }
 
-// redis looks at one Redis. needs is the number of connections that one node opens to it.
-func (r *run) redis(ctx context.Context, t *redisconn.Target, key, prefix string, needs int) {
-	r.prefix = prefix
-	defer func() { r.prefix = "" }()
+// redis looks at one Redis.
+func (r *run) redis(ctx context.Context, t *redisconn.Target, of role) {
+	key := "broker.url"
+	if of == forResults {
+		key = "results.url"
+	}
 	r.add(ok("url", "%s (%s)", t, r.Settings.Origins[key]))
 	for _, note := range t.Notes {
 		r.add(warning("url", "", "%s", note))
 	}
-	f := r.ask(ctx, t, needs)
+	if of == forResults && r.sameServer() { // what is true of the server has been said
+		s := r.open(t, of)
+		defer s.close()
+		if s.greet(ctx) {
+			s.prove(ctx)
+		}
+		return
+	}
+	f := r.ask(ctx, t, of)
 	if name, _, _ := r.whose(t.Host, f); f != nil || name != plain { // whose it is may explain why it cannot be reached
-		r.add(r.provider(t, f))
+		r.add(r.provider(t, f, of))
 	}
 }
 
 // ask does all that takes a connection. It returns nil if it had to end early.
-func (r *run) ask(ctx context.Context, t *redisconn.Target, needs int) facts {
+func (r *run) ask(ctx context.Context, t *redisconn.Target, of role) facts {
 	if !r.reach(ctx, t) {
 		return nil
 	}
-	s := r.open(t)
+	s := r.open(t, of)
 	defer s.close()
 	if !s.greet(ctx) {
 		return nil
@@ -94,22 +114,35 @@ func (r *run) ask(ctx context.Context, t *redisconn.Target, needs int) facts {
 		r.add(refused("server", "INFO", err))
 		return nil
 	}
-	if r.add(f.server()).Mark == Failed || !s.work(ctx) {
+	if r.add(f.server()).Mark == Failed || !s.prove(ctx) {
 		return nil
 	}
 	r.add(f.memory())
 	r.add(f.persistence())
-	r.add(f.connections(needs))
+	r.add(f.connections(r.connections(of)))
 	r.add(f.database(t))
 	r.add(s.latency(ctx))
 	return f
 }
 
-// connections is how many one node opens to its broker.
-func (s *Subject) connections() int {
+// sameServer tells whether broker and results differ in the database only, or in the user.
+func (s *Subject) sameServer() bool {
+	b, r := s.Broker, s.Results
+	return b != nil && b.Master == "" && r.Master == "" && b.Unix == r.Unix && b.Addr() == r.Addr() && (b.TLS() == nil) == (r.TLS() == nil)
+}
+
+// connections is how many one node opens: to claim and settle, to look around, to wait, two of remote control, one for results that are not with
+// the messages. Those of Celery's own code in the children come on top.
+func (s *Subject) connections(of role) int {
+	if of == forResults {
+		return 1
+	}
 	c := s.Settings.Config
-	n := 2 + min(len(c.Consumed())*len(c.Broker.PrioritySteps), c.Broker.MaxBlocked) // commands, further commands, waiting
+	n := 2 + min(len(c.Consumed())*len(c.Broker.PrioritySteps), c.Broker.MaxBlocked)
 	if c.Control.Enabled {
+		n += 2
+	}
+	if s.Results != nil && of&forResults == 0 && s.sameServer() {
 		n++
 	}
 	return n

@@ -24,7 +24,7 @@ func Fit(ctx context.Context, t *redisconn.Target, settings *config.Effective) R
 	if server.Cause == redisconn.ReadOnly {
 		server.Mark = Warning // a failover may be under way
 	}
-	results := Report{server, f.memory(), f.connections(s.connections())}
+	results := Report{server, f.memory(), f.connections(s.connections(forMessages | forResults))}
 	if t.TLS() == nil && to != nil {
 		results = append(results, unprotected(t, to))
 	}

@@ -11,9 +11,12 @@ import (
 const plain = "plain Redis"
 
 // provider says whose Redis this looks like, what that means, and what a node takes of it in an idle month.
-func (r *run) provider(t *redisconn.Target, f facts) Result {
+func (r *run) provider(t *redisconn.Target, f facts, of role) Result {
 	c := r.Settings.Config
 	name, means, hint := r.whose(t.Host, f)
+	if of == forResults { // an idle node sends nothing there
+		return result("provider", OK, hint, "%s: %s", name, means)
+	}
 	return result("provider", OK, hint, "%s: %s\n%s", name, means, idleMonth(c, name == "Upstash" || c.Broker.Metered))
 }
 

@@ -23,7 +23,7 @@ func TestProviders(t *testing.T) {
 		"notupstash.io":                                    {"plain Redis"},
 	} {
 		r := &run{Subject: Subject{Settings: settings(t), Env: nobody}}
-		got := r.provider(target(t, "rediss://"+host+"/0", nil), facts{})
+		got := r.provider(target(t, "rediss://"+host+"/0", nil), facts{}, forMessages)
 		for _, part := range want {
 			if !strings.Contains(got.Text+got.Hint, part) {
 				t.Errorf("%s: %q is not in %q → %q", host, part, got.Text, got.Hint)
@@ -43,7 +43,7 @@ func TestProviderThatIsMetered(t *testing.T) {
 	s := settings(t)
 	s.Config.Broker.Metered = true
 	r := &run{Subject: Subject{Settings: s, Env: func(name string) (string, bool) { return "worker.1", name == "DYNO" }}}
-	got := r.provider(target(t, "rediss://redis.example/0", nil), facts{})
+	got := r.provider(target(t, "rediss://redis.example/0", nil), facts{}, forMessages)
 	if !strings.Contains(got.Text, "Heroku") || !strings.Contains(got.Text, "$0.80 for 100,000 tasks") {
 		t.Error(got.Text)
 	}

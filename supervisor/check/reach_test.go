@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"net"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -26,10 +27,10 @@ func TestFit(t *testing.T) {
 	r.expect(t, "server", OK, "", "Redis ")
 	r.expect(t, "memory", OK, "", "noeviction")
 	r.expect(t, "persistence", OK, "", "everysec")
-	r.expect(t, "connections", OK, "", "of 10000 in use", "a node opens 7")
+	r.expect(t, "connections", OK, "", "of 10000 in use", "a node opens 8")
 	r.expect(t, "database", OK, "", "0, of 16")
 	r.expect(t, "latency", OK, "", "p50", "p99")
-	r.expect(t, "provider", OK, "", "plain Redis", "78,952 commands")
+	r.expect(t, "provider", OK, "", "plain Redis", "83,272 commands")
 	if n := s.Client(0).DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("%d keys are left behind", n)
 	}
@@ -62,6 +63,22 @@ func TestResultsOfTheirOwn(t *testing.T) {
 	r := checkedWith(t, Subject{Broker: target(t, s.URL(0), nil), Results: target(t, s.URL(99), nil)})
 	r.expect(t, "ping", OK, "")
 	r.expect(t, "results database", Failed, redisconn.WrongDB)
+	r = checkedWith(t, Subject{Broker: target(t, s.URL(0), nil), Results: target(t, s.URL(1), nil)})
+	r.expect(t, "connections", OK, "", "a node opens 9")
+	r.expect(t, "results groups", OK, "", "SETEX")
+	if !r.OK() || slices.ContainsFunc(r, func(one Result) bool { return one.Name == "results latency" || one.Name == "results lists" }) {
+		t.Error("what is true of the server is said twice, or of messages about results")
+	}
+	other := celerytest.StartRedis(t)
+	r = checkedWith(t, Subject{Broker: target(t, s.URL(0), nil), Results: target(t, other.URL(0), nil)})
+	r.expect(t, "connections", OK, "", "a node opens 8")
+	r.expect(t, "results connections", OK, "", "a node opens 1")
+	r.expect(t, "results latency", OK, "")
+	for _, c := range []*celerytest.Redis{s, other} {
+		if n := c.Client(0).DBSize(t.Context()).Val() + c.Client(1).DBSize(t.Context()).Val(); n != 0 {
+			t.Errorf("%d keys are left behind", n)
+		}
+	}
 }
 
 func TestConnectionRefused(t *testing.T) {

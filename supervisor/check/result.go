@@ -32,13 +32,16 @@ type Result struct {
 
 // Write prints the result on one line, and its hint below.
 func (r Result) Write(w io.Writer) {
-	fmt.Fprintf(w, "%s %-12s %s\n", signs[r.Mark], r.Name, indent(r.Text))
+	width := 11
+	if strings.HasPrefix(r.Name, forResultsPrefix) {
+		width += len(forResultsPrefix)
+	}
+	indent := func(s string) string { return strings.ReplaceAll(s, "\n", "\n"+strings.Repeat(" ", width+3)) }
+	fmt.Fprintf(w, "%s %-*s %s\n", signs[r.Mark], width, r.Name, indent(r.Text))
 	if r.Hint != "" {
-		fmt.Fprintf(w, "  %-12s → %s\n", "", indent(r.Hint))
+		fmt.Fprintf(w, "  %-*s → %s\n", width, "", indent(r.Hint))
 	}
 }
-
-func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n"+strings.Repeat(" ", 15)) }
 
 // Report is the results of all steps in their order.
 type Report []Result

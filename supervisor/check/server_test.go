@@ -39,22 +39,55 @@ func TestPassword(t *testing.T) {
 	r.expect(t, "url", OK, "", "redis://:**@")
 }
 
-// Each permission that is missing has its step.
+// Each command that a node sends is tried, and named with the cure if it is not permitted.
 func TestPermissionMissing(t *testing.T) {
 	s := celerytest.StartRedis(t)
-	for command, step := range map[string]string{
-		"ping": "ping", "get": "set/get/del", "lmove": "lists", "blmove": "lists", "eval": "scripts", "publish": "pub/sub", "subscribe": "pub/sub",
-	} {
+	here := target(t, as(s, "limited:"+secret), nil)
+	for _, command := range append(Commands(), "ping") {
 		t.Run(command, func(t *testing.T) {
 			do(t, s.Client(0), "ACL", "SETUSER", "limited", "reset", "on", ">"+secret, "~*", "&*", "+@all", "-"+command)
-			r := checked(t, as(s, "limited:"+secret))
-			r.expect(t, "auth", OK, "", "logged in as limited")
-			r.expect(t, step, Failed, redisconn.NoPerm, "NOPERM", command, "ACL SETUSER")
-			if n := s.Client(0).DBSize(t.Context()).Val(); n != 0 {
-				t.Errorf("%d keys are left behind", n)
+			r := checkedWith(t, Subject{Broker: here, Results: here})
+			var named bool
+			for _, step := range r {
+				if step.Mark == OK {
+					continue
+				}
+				named = named || step.Cause == redisconn.NoPerm && strings.Contains(step.Text, "NOPERM") && strings.Contains(strings.ToLower(step.Text+step.Hint), command)
 			}
+			if !named {
+				t.Errorf("nothing names %s", command)
+			}
+			do(t, s.Client(0), "ACL", "SETUSER", "limited", "+del")
+			if keys := s.Client(0).Keys(t.Context(), "*").Val(); len(keys) > 0 && command != "del" {
+				t.Errorf("left behind: %q", keys)
+			}
+			do(t, s.Client(0), "FLUSHALL")
 		})
 	}
+}
+
+// All that is missing is told at once.
+func TestPermissionsMissing(t *testing.T) {
+	s := celerytest.StartRedis(t)
+	do(t, s.Client(0), "ACL", "SETUSER", "limited", "on", ">"+secret, "~*", "&*", "+@all", "-lmove", "-lindex", "-blmove", "-eval", "-exec")
+	r := checked(t, as(s, "limited:"+secret))
+	r.expect(t, "lists", Failed, redisconn.NoPerm, "LMOVE, LINDEX, BLMOVE: NOPERM", "ACL SETUSER limited +lmove +lindex +blmove")
+	r.expect(t, "scripts", Failed, redisconn.NoPerm, "+eval")
+}
+
+func TestNamesMissing(t *testing.T) {
+	s := celerytest.StartRedis(t)
+	do(t, s.Client(0), "ACL", "SETUSER", "narrow", "on", ">"+secret, "~celery*", "+@all")
+	r := checked(t, as(s, "narrow:"+secret))
+	for _, step := range []string{"set/get/del", "lists", "hashes", "sets", "scripts", "pub/sub"} {
+		r.expect(t, step, Failed, redisconn.NoPerm, "agensium:*: NOPERM", "ACL SETUSER narrow ~agensium:* &agensium:*")
+	}
+	do(t, s.Client(0), "ACL", "SETUSER", "limited", "on", ">"+secret, "~agensium:*", "&agensium:*", "+@all")
+	here := target(t, as(s, "limited:"+secret), nil)
+	checkedWith(t, Subject{Broker: here, Results: here}).expect(t, "names", Failed, redisconn.NoPerm,
+		"~celery, ", "~celery\x06\x169", "~unacked_index", "~_kombu.binding.celery.pidbox", "&/0.celery.pidbox", "&/0.celeryev/worker.heartbeat", "~celery-task-meta-", "ACL SETUSER limited ~celery ")
+	do(t, s.Client(0), "ACL", "SETUSER", "limited", "~celery*", "~unacked*", "~_kombu.*", "~*.reply.celery.pidbox*", "&celery-task-meta-*", "&/0.celeryev*", "&/0.celery.pidbox")
+	checkedWith(t, Subject{Broker: here, Results: here}).expect(t, "names", OK, "", "queues, unacked, agensium, remote control, results")
 }
 
 // A user that may not look at the server's settings can still work.

@@ -15,28 +15,44 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// environment is that of the process over what .env says.
+// environment is that of the process over what .env says, over the files that either of them names.
 type environment struct {
 	real   Lookup
 	dotenv map[string]string
+	files  *files
 }
 
 func (e environment) lookup(name string) (string, bool) {
-	if v, ok := e.real(name); ok {
-		return v, true
-	}
-	v, ok := e.dotenv[name]
+	v, _, ok := e.find(name)
 	return v, ok
 }
 
+// find tells as well where a variable was found.
+func (e environment) find(name string) (value, source string, ok bool) {
+	if value, source, ok = e.own(name); ok {
+		return value, source, true
+	}
+	path, source, _ := e.own(name + fileSuffix)
+	if strings.TrimSpace(path) == "" {
+		return "", "", false
+	}
+	value, ok = e.files.read(name, path, source)
+	return value, source, ok
+}
+
+func (e environment) own(name string) (value, source string, ok bool) {
+	if value, ok = e.real(name); ok {
+		return value, "environment", true
+	}
+	value, ok = e.dotenv[name]
+	return value, dotenvName, ok
+}
+
 // first is the first of the variables that is not empty, and where it was found.
-func (e environment) first(names ...string) (name, value, file string) {
+func (e environment) first(names ...string) (name, value, source string) {
 	for _, name := range names {
-		if v, _ := e.lookup(name); strings.TrimSpace(v) != "" {
-			if _, ok := e.real(name); ok {
-				return name, v, "environment"
-			}
-			return name, v, dotenvName
+		if value, source, _ := e.find(name); strings.TrimSpace(value) != "" {
+			return name, value, source
 		}
 	}
 	return "", "", ""

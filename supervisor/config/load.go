@@ -3,9 +3,11 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +32,7 @@ type Loaded struct {
 	Effective
 	Path   string            // of the TOML file; empty if there is none
 	Dotenv string            // where .env is, or would be
-	Vars   map[string]string // what .env sets and the process's environment does not
+	Vars   map[string]string // what .env and files of variables set and the process's environment does not
 
 	env  environment
 	docs []*document
@@ -72,6 +74,7 @@ func Load(in Input) (*Loaded, error) {
 	vars, bad := readDotenv(l.Dotenv, in.Env)
 	problems = append(problems, bad...)
 	l.env.dotenv, l.Vars = vars, map[string]string{}
+	l.env.files = newFiles(filepath.Dir(l.Dotenv), in.Env)
 	for name, value := range vars {
 		if _, ok := in.Env(name); !ok {
 			l.Vars[name] = value
@@ -88,6 +91,8 @@ func Load(in Input) (*Loaded, error) {
 		l.docs = append(l.docs, doc)
 	}
 	b := l.build(AppSettings{})
+	maps.Copy(l.Vars, l.env.files.values)
+	problems = slices.AppendSeq(problems, maps.Values(l.env.files.problems))
 	if problems = append(problems, b.problems...); len(problems) > 0 {
 		return nil, problems.sorted()
 	}

@@ -7,6 +7,8 @@ import sys
 import threading
 from enum import Enum
 
+from _agensium import loop
+
 
 class Stage:
     """What is being done, for the report if it fails."""
@@ -50,6 +52,7 @@ def find(options):
     if options.get('config'):
         os.environ['CELERY_CONFIG_MODULE'] = options['config']
     import celery
+    loop.stand_in()
     name = options.get('app')
     if not name:
         return celery.current_app._get_current_object()

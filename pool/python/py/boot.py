@@ -71,10 +71,15 @@ def deaf(*signums):
 
     def ignore(signum, frame):
         if os.getpid() != pid:  # a fork of the task, by multiprocessing say
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
+            default(signum)
     for signum in signums:
         signal.signal(signum, ignore)
+
+
+def default(signum):
+    """Does to this process what the signal does to any."""
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
 
 
 def allow_setsid():

@@ -23,7 +23,7 @@ from kombu.serialization import prepare_accept_content
 from kombu.serialization import registry as serializers
 from kombu.utils import json as kombu_json
 
-from _agensium import application, boot, capture, fast, wire
+from _agensium import application, boot, capture, fast, loop, wire
 
 RUN = struct.Struct('>QBI')          # tag, flags, length of the JSON that follows; then the envelope
 DONE = struct.Struct('>QBBdQHI')     # tag, state, flags, seconds, highest rss, number of results, length of extras
@@ -34,6 +34,14 @@ ANNOUNCES = billiard.VERSION >= (4, 3)  # before, whatever is no Exception just 
 HOOKS = ('on_success', 'on_failure', 'on_retry', 'after_return')
 REDELIVERED = None if fast.NAIVE else False  # what self.request.delivery_info says of a first delivery
 RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
+
+
+class Leave(BaseException):
+    """Ends the loop, and the process with a status."""
+
+    def __init__(self, code):
+        super().__init__(code)
+        self.code = code
 
 
 class Refused(Exception):
@@ -52,7 +60,11 @@ def warm(app):
 
 
 def main(channel_fd, app, options, slot, number):
-    Child(wire.Channel(channel_fd), app, options, slot, number).serve()
+    child = Child(wire.Channel(channel_fd), app, options, slot, number)
+    try:
+        loop.run(child)
+    except Leave as leave:
+        child.exit(leave.code)
 
 
 class Child:
@@ -61,9 +73,9 @@ class Child:
         self.slot, self.number = slot, number
         self.pid = os.getpid()
         self.tag = 0          # of the task that runs
-        self.soft = 0         # tag of the last cancel frame
+        self.asked = []       # tag and signal of cancel frames
         self.busy = False     # the task's code runs: the signal handler may raise
-        self.early = False    # the signal came while it did not
+        self.early = False    # a signal came while it did not
         self.tracers = {}
         self.initialize(options)
         fast.custom_headers()
@@ -99,7 +111,10 @@ class Child:
         if not faulthandler.is_enabled():
             faulthandler.enable(sys.__stderr__)
         signals.worker_process_init.send(sender=self.node)
-        signal.signal(signal.SIGUSR1, self.on_soft_limit)
+        signal.signal(signal.SIGUSR1, self.on_signal)
+        for signum in self.ENDING:
+            if signal.getsignal(signum) != signal.SIG_IGN:  # as billiard, which replaces handlers of the application
+                signal.signal(signum, self.on_signal)
         self.json = 'application/json' in self.accept and standard_json()
 
     def become_pool_worker(self):
@@ -121,23 +136,29 @@ class Child:
             except OSError:
                 pass
 
-    # -- soft limits
+    # -- signals for the task
 
-    def on_soft_limit(self, signum, frame):
+    ENDING = signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
+
+    def on_signal(self, signum, frame):
+        """What counts is the frame that came before the signal: without one it is not meant for the task."""
         if os.getpid() != self.pid:
-            return
-        if not self.busy:
+            if signum in self.ENDING:
+                boot.default(signum)
+        elif self.busy:
+            self.asked += self.channel.take_signals()
+            self.raise_asked()
+        else:
             self.early = True
-            return
-        tag = self.channel.take_cancel()
-        if tag is not None:
-            self.soft = tag
-        self.raise_soft()
 
-    def raise_soft(self):
-        if self.soft and self.soft == self.tag:
-            self.soft = 0
-            raise SoftTimeLimitExceeded()
+    def raise_asked(self):
+        while self.asked:
+            tag, signum = self.asked.pop(0)
+            if tag != self.tag or signal.getsignal(signum) != self.on_signal:
+                continue  # it came too late, or the task has a handler of its own
+            if signum == signal.SIGUSR1:
+                raise SoftTimeLimitExceeded()
+            raise SystemExit(signum - 256)  # as billiard has it
 
     # -- the loop
 
@@ -148,7 +169,7 @@ class Child:
             try:
                 kind, body = read()
             except (wire.Closed, ConnectionResetError):
-                self.exit(0)
+                raise Leave(0) from None
             if kind == wire.RUN:
                 tag, flags, size = unpack(body)
                 if size:
@@ -159,7 +180,7 @@ class Child:
             elif kind == wire.CANCEL:
                 pass  # its task ended before it came
             elif kind == wire.QUIT:
-                self.exit(0)
+                raise Leave(0)
             else:
                 raise ValueError('frame of kind %d' % kind)
 
@@ -191,7 +212,7 @@ class Child:
             try:
                 if self.early:  # while a large message was read, say
                     self.early = False
-                    self.on_soft_limit(None, None)
+                    self.on_signal(None, None)
                 result, info, seconds, text = tracer(task_id, args, kwargs, request)
             finally:
                 self.busy = False
@@ -201,7 +222,7 @@ class Child:
             return self.done(tag, 'REJECTED', began, extras={'exc': repr(exc), 'requeue': bool(exc.requeue)})
         except BaseException as exc:
             if not ANNOUNCES and not isinstance(exc, Exception):
-                self.exit(0)
+                raise Leave(0) from None
             return self.broken(tag, began, request, exc)
         if info is None and not isinstance(result, trace.ExceptionInfo):
             self.done(tag, states.SUCCESS, began, seconds, {'repr': text} if flags & REPR and text else None)
@@ -352,7 +373,7 @@ class Child:
             status = human_status(code)
         if ANNOUNCES and os.getpid() == self.pid:
             self.channel.send(wire.LEAVE, ('Worker exited prematurely: %s.' % status).encode())
-        self.exit(code)
+        raise Leave(code) from None
 
     # -- results that are stored before the end
 
@@ -366,7 +387,7 @@ class Child:
                 if kind == wire.STORED:
                     break
                 if kind == wire.CANCEL:
-                    self.soft, = wire.TAG.unpack(body)
+                    self.asked.append(wire.SIGNAL.unpack(body))
             if len(body):
                 raise OSError(bytes(body).decode('utf-8', 'replace'))
         except wire.Closed:
@@ -374,7 +395,7 @@ class Child:
         finally:
             self.busy = busy
         if busy:
-            self.raise_soft()
+            self.raise_asked()
 
 
 def standard_json():

@@ -1,6 +1,7 @@
 """What the supervisor asks the process that imported the application: remote control commands that only Python can answer."""
 import re
 import sys
+from base64 import b64decode, b64encode
 
 from _agensium import application
 
@@ -36,7 +37,20 @@ def attributes(app, worker, names):
     return {name: of(task) for name, task in app.tasks.items()}
 
 
-QUESTIONS = {'command': command, 'attributes': attributes}
+def opened(app, worker, type, encoding, body):
+    """The value of a message of any serializer that the application accepts."""
+    from kombu.serialization import loads, prepare_accept_content
+    return loads(b64decode(body), type, encoding, accept=prepare_accept_content(app.conf.accept_content))
+
+
+def sealed(app, worker, type, value):
+    """Encoding and body of a message of that type."""
+    from kombu.serialization import dumps, registry
+    _, encoding, body = dumps(value, registry.type_to_name[type])
+    return [encoding, b64encode(body.encode() if isinstance(body, str) else body).decode()]
+
+
+QUESTIONS = {'command': command, 'attributes': attributes, 'opened': opened, 'sealed': sealed}
 
 
 NOT_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')

@@ -16,7 +16,7 @@ FORKED_AS = struct.Struct('>IIi')  # request, pid, errno
 EXIT = struct.Struct('>Iii')      # pid, exit code or -1, signal or 0
 PID = struct.Struct('>I')
 USAGE = struct.Struct('>IQ')      # pid, highest resident memory in bytes
-TAG = struct.Struct('>Q')
+SIGNAL = struct.Struct('>QB')    # tag, signal
 
 
 class Closed(Exception):
@@ -78,22 +78,21 @@ class Channel:
     def send_json(self, kind, value):
         self.send(kind, json.dumps(value, default=repr).encode('utf-8', 'backslashreplace'))
 
-    def take_cancel(self):
-        """Reads what came without waiting and returns the tag of a cancel frame, or None. For the signal handler."""
+    def take_signals(self):
+        """Reads what came without waiting and yields tag and signal of each cancel frame. For the signal handlers."""
         if self.start == self.end:
             self.start = self.end = 0
         try:
             self.end += self.sock.recv_into(self.view[self.end:], 0, socket.MSG_DONTWAIT)
         except (BlockingIOError, InterruptedError):
             pass
-        if self.end - self.start < HEADER.size + TAG.size:
-            return None
-        length, kind = HEADER.unpack_from(self.view, self.start)
-        if kind != CANCEL:
-            return None
-        tag, = TAG.unpack_from(self.view, self.start + HEADER.size)
-        self.start += HEADER.size + length
-        return tag
+        while self.end - self.start >= HEADER.size + SIGNAL.size:
+            length, kind = HEADER.unpack_from(self.view, self.start)
+            if kind != CANCEL:
+                return
+            tag_and_signal = SIGNAL.unpack_from(self.view, self.start + HEADER.size)
+            self.start += HEADER.size + length
+            yield tag_and_signal
 
 
 class FileChannel(Channel):

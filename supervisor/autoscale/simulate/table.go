@@ -3,6 +3,8 @@ package simulate
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/agensium/agensium/supervisor/autoscale"
@@ -116,20 +118,23 @@ func Oracle(load Load, t TableOptions) Result {
 	return result
 }
 
-// Print writes the table as Markdown.
+// Print writes the table as Markdown: a line for each load, a column for each rule, bold what is at the front.
 func Print(w io.Writer, rows []Row) {
-	load := ""
-	fmt.Fprintln(w, "| load | rule | executor-hours ÷ oracle's | started within the SLO | front |")
-	fmt.Fprintln(w, "|---|---|---:|---:|:-:|")
-	for _, r := range rows {
-		name, front := r.Load, ""
-		if name == load {
-			name = ""
+	each := slices.IndexFunc(rows, func(r Row) bool { return r.Load != rows[0].Load })
+	fmt.Fprint(w, "| load |")
+	for _, r := range rows[:each] {
+		fmt.Fprintf(w, " %s |", r.Rule)
+	}
+	fmt.Fprintln(w, "\n|---|"+strings.Repeat("--:|", each))
+	for load := range slices.Chunk(rows, each) {
+		fmt.Fprintf(w, "| %s |", load[0].Load)
+		for _, r := range load {
+			cell := fmt.Sprintf("%.2f, %.1f %%", r.Hours, 100*r.Share)
+			if r.Front {
+				cell = "**" + cell + "**"
+			}
+			fmt.Fprintf(w, " %s |", cell)
 		}
-		load = r.Load
-		if r.Front {
-			front = "●"
-		}
-		fmt.Fprintf(w, "| %s | %s | %.2f | %.1f %% | %s |\n", name, r.Rule, r.Hours, 100*r.Share, front)
+		fmt.Fprintln(w)
 	}
 }

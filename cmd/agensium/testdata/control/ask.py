@@ -2,6 +2,7 @@
 what that node said."""
 import json
 import sys
+import time
 
 from celery.bin.celery import celery
 from click.testing import CliRunner
@@ -26,7 +27,21 @@ def ask(kind, *words):
 def broadcast(method, **arguments):
     """For what the command line refuses to send."""
     got = app.control.broadcast(method, arguments=arguments, destination=[node], reply=True, timeout=5, limit=1)
-    replies['broadcast %s %s' % (method, sorted(arguments))] = got[0][node] if got else None
+    replies['broadcast %s %s' % (method, json.dumps(arguments, sort_keys=True))] = got[0][node] if got else None
+
+
+def terminated(signal, end):
+    """What becomes of a running task that is terminated with a signal."""
+    task = sleep.delay(600)
+    while not any(t['id'] == task.id and t['worker_pid'] for t in app.control.inspect([node]).active()[node]):
+        pass
+    ask('control', 'terminate', signal, task.id)
+    replies['reply to ' + signal] = replies.pop('control terminate')
+    begun = time.monotonic()
+    while app.AsyncResult(task.id).state != end and time.monotonic() - begun < 30:
+        pass
+    result = app.AsyncResult(task.id)
+    replies['outcome of ' + signal] = {'ok': '%s %r' % (result.state, result.result)}
 
 
 assert add.delay(1, 2).get(timeout=30) == 3
@@ -55,6 +70,15 @@ ask('control', 'heartbeat')
 ask('control', 'election', '1', 'topic')
 ask('control', 'revoke', parked.id)
 ask('control', 'terminate', 'KILL', running.id)
+for command in 'objgraph', 'memsample', 'memdump':
+    ask('inspect', command)
+if hasattr(app.control, 'revoke_by_stamped_headers'):
+    ask('control', 'revoke_by_stamped_headers', 'customer=7', 'region=eu')
+for signal, end in ('TERM', 'REVOKED'), ('SIGHUP', 'REVOKED'), ('USR1', 'FAILURE'), ('KILL', 'REVOKED'):
+    terminated(signal, end)
+broadcast('revoke', task_id=['a'], terminate=True, signal=15)
+broadcast('revoke', task_id=['a'], terminate=True, signal='15')
+broadcast('revoke', task_id=['a'], terminate=True, signal='term')
 broadcast('rate_limit', task_name='side.add', rate_limit='often')
 broadcast('rate_limit', task_name='no.such', rate_limit='1/s')
 broadcast('time_limit', task_name='no.such', soft=1)
@@ -69,4 +93,5 @@ broadcast('active', safe=True)
 broadcast('conf', with_defaults=True)
 broadcast('ping', more='arguments')
 broadcast('enable_events', more='arguments')
+app.control.shutdown([node])
 print(json.dumps(replies).replace('Infinity', '1e308'))

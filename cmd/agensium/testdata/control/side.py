@@ -6,6 +6,8 @@ from celery import Celery, signals
 from celery.worker.control import control_command, inspect_command
 
 app = Celery('side', broker=os.environ['TEST_BROKER'], backend=os.environ['TEST_BROKER'])
+serializer = os.environ.get('TEST_SERIALIZER', 'json')
+app.conf.update(task_serializer=serializer, accept_content=[serializer])
 app.conf.update(worker_send_task_events=True, broker_connection_retry_on_startup=True, worker_pool_restarts=os.environ.get('TEST_RESTARTS') == '1')
 
 

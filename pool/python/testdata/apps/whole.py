@@ -190,6 +190,24 @@ def soft_uncaught(seconds=30):
 
 
 @app.task
+def hears(path, keep_on=False):
+    """Says that it runs, then with what it was ended."""
+    def say(text):
+        with open(path, 'a') as f:
+            f.write(text + ' ')
+    try:
+        say('runs')
+        time.sleep(1 if path.endswith('short') else 30)
+    except BaseException as exc:
+        say(type(exc).__name__)
+        if not keep_on:
+            raise
+        time.sleep(30)
+    finally:
+        say('finally')
+
+
+@app.task
 def signals_heard():
     return heard
 

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/agensium/agensium/supervisor/admin"
+)
+
+// Two projects on one host have the same address by default: an answer counts only if it is from the node of this one, or says whose it is.
+func TestAnswerOfAnotherProject(t *testing.T) {
+	blog, shop := filepath.Join(t.TempDir(), "my blög"), t.TempDir()
+	if err := os.Mkdir(blog, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var home string
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if home != "" {
+			w.Header().Set(admin.HeaderNode, "celery@host")
+			w.Header().Set(admin.HeaderHome, url.PathEscape(home))
+		}
+		if r.URL.Path == "/status" {
+			fmt.Fprintf(w, `{"node": "celery@host", "directory": %q}`, blog)
+			return
+		}
+		fmt.Fprintln(w, "consuming: celery")
+	}))
+	defer node.Close()
+	address := strings.TrimPrefix(node.URL, "http://")
+	settings := "[admin]\nlisten = \"" + address + "\"\n[broker]\nurl = \"redis://127.0.0.1:1/0\"\n"
+	for _, dir := range []string{blog, shop} {
+		if err := os.WriteFile(filepath.Join(dir, "agensium.toml"), []byte(settings), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("AGENSIUM_CONFIG", "")
+	other := fmt.Sprintf("agensium: no node answers on %s: that is celery@host of %s/agensium.toml, and not the node of %s/agensium.toml\n", address, blog, shop)
+	for name, c := range map[string]struct {
+		home, dir string
+		args      []string
+		status    int
+		said      string
+	}{
+		"ours":                        {blog + "/agensium.toml", blog, nil, 0, "consuming: celery\n"},
+		"another's":                   {blog + "/agensium.toml", shop, nil, 1, other},
+		"asked for":                   {blog + "/agensium.toml", shop, []string{"--address", address}, 0, "consuming: celery\n"},
+		"ours by its settings":        {blog + "/agensium.toml", shop, []string{"--config", blog + "/agensium.toml"}, 0, "consuming: celery\n"},
+		"a node without settings":     {blog, shop, nil, 1, fmt.Sprintf("agensium: no node answers on %s: that is celery@host of %s, and not", address, blog)},
+		"not agensium":                {"", shop, nil, 1, "what answers is not agensium"},
+		"not agensium, and asked for": {"", shop, []string{"--address", address}, 1, "what answers is not agensium"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(c.dir)
+			home = c.home
+			status, out := told(t, append([]string{"health"}, c.args...)...)
+			if status != c.status || !strings.Contains(out, c.said) || strings.Count(out, "\n") != 1 {
+				t.Errorf("health %d %q, want %d %q", status, out, c.status, c.said)
+			}
+			if status, out := told(t, append([]string{"status"}, c.args...)...); status != c.status || c.status == 0 && !strings.Contains(out, "directory  "+blog) {
+				t.Errorf("status %d %q", status, out)
+			}
+		})
+	}
+}
+
+// Without settings here the answer says whose it is.
+func TestAnswerSaysWhoseItIs(t *testing.T) {
+	here := t.TempDir()
+	t.Chdir(here)
+	if u := (home{}).unsure(&answered{home: here}); u {
+		t.Error("unsure of its own directory")
+	}
+	a := &answered{node: "celery@host", home: "/srv/blog/agensium.toml"}
+	if !(home{}).unsure(a) || (home{any: true}).unsure(a) || a.whose() != "celery@host of /srv/blog/agensium.toml" {
+		t.Error(a.whose())
+	}
+}
