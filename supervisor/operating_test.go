@@ -11,8 +11,8 @@ import (
 
 var (
 	quoted = regexp.MustCompile("`([^`]+)`")
-	// Python's own words, and what stands for a name or a number, and between the parts of a line.
-	notOurs = regexp.MustCompile(`…|\d+|'celery'|'redis'|'SOME_VARIABLE'|No module named|ModuleNotFoundError|AttributeError|SystemExit|KeyError|--beat|SIGKILL|[:=("]`)
+	// Python's own words to the end, what stands for a name or a number, and what is between the parts of a line.
+	notOurs = regexp.MustCompile(`\b(ModuleNotFound|Attribute|Import|Key|Syntax)Error\b.*|SystemExit.*|No module named.*|…|\d+|--beat|SIGKILL|[:=("]`)
 )
 
 // Whoever looks for the exact text of an error finds it in the operator's document, because each text there is in the code: the first
