@@ -13,8 +13,33 @@ import (
 	"github.com/agensium/agensium/supervisor/limits"
 )
 
-// banner shows at the start what runs, where, and why it is as it is.
+// banner shows at the start what runs, where, and why it is as it is. A log in JSON has it as one of its records, since who reads that
+// expects nothing else there.
 func (s *Supervisor) banner(out io.Writer) {
+	lines := s.introduction()
+	if s.o.Loaded.Config.Log.Format == "json" {
+		fields := []any{"node", s.node, "version", s.o.Version}
+		for _, l := range lines {
+			if l[0] == "" { // goes on with the one before
+				fields[len(fields)-1] = fmt.Sprintf("%s; %s", fields[len(fields)-1], l[1])
+				continue
+			}
+			fields = append(fields, l[0], l[1])
+		}
+		s.log.Info("settings at the start", fields...)
+		return
+	}
+	fmt.Fprintf(out, "\n%s  %s\n\n", s.node, s.o.Version)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, l := range lines {
+		fmt.Fprintf(w, "  %s\t%s\n", l[0], l[1])
+	}
+	w.Flush()
+	fmt.Fprintln(out)
+}
+
+// introduction are the banner's keys, each with what it says.
+func (s *Supervisor) introduction() (lines [][2]string) {
 	now := s.current.Load()
 	c, info := now.Config, now.info
 	_, why, _ := config.Interpreter(c.Python, os.LookupEnv)
@@ -25,10 +50,8 @@ func (s *Supervisor) banner(out io.Writer) {
 	if results == "" {
 		results = "disabled"
 	}
-	fmt.Fprintf(out, "\n%s  %s\n\n", s.node, s.o.Version)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(key, format string, args ...any) {
-		fmt.Fprintf(w, "  %s\t%s\n", key, fmt.Sprintf(format, args...))
+		lines = append(lines, [2]string{key, fmt.Sprintf(format, args...)})
 	}
 	if s.generation.Load().app != nil {
 		line("app", "%s (%s), %d tasks", or(c.Python.App, "celeryconfig"), or(info.App, "default"), len(info.Tasks))
@@ -53,8 +76,7 @@ func (s *Supervisor) banner(out io.Writer) {
 	if s.o.Loaded.Path != "" {
 		line("settings", "%s", s.o.Loaded.Path)
 	}
-	w.Flush()
-	fmt.Fprintln(out)
+	return lines
 }
 
 // meteredWords says what will be billed where commands are.
