@@ -112,7 +112,7 @@ func (s *Supervisor) pythonOptions(e *config.Effective, set, fallback map[string
 		Interpreter: path, App: c.Python.App, Dir: c.Python.Directory, Env: environment(c.Python.Environment, vars),
 		Mode: c.Python.Start, Node: s.node, Include: c.Python.Include, Concurrency: c.Pool.Concurrency, Exclude: c.Broker.Exclude,
 		LogLevel: celeryLevel(c.Log.Level), Conf: set, Defaults: fallback, Store: s.store, StartTimeout: c.Python.StartTimeout, OOMScoreAdj: c.Pool.OOMScoreAdj,
-		Log: everyLine(s.log).Named("python"),
+		Log: everyLine(s.log).Named("python"), Printed: s.printed.Named("python"),
 	}
 	if e.Origins.Set("broker.queues") {
 		o.Queues = c.Broker.Queues

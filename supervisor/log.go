@@ -15,22 +15,33 @@ import (
 	"github.com/agensium/agensium/supervisor/config"
 )
 
-// newLogger makes the node's logger. Loggers named after it share its level, so that setting the level of one changes all at once.
+// newLoggers makes the node's logger, and the one for what its applications write themselves: they have decided what they write, so that
+// only "off" hides it. Loggers named after one of them share its level, so that setting the level of one changes all at once.
 // Under systemd the journal adds the time itself and takes the priority from a prefix.
-func newLogger(c config.Log, out io.Writer) hclog.Logger {
+func newLoggers(c config.Log, out io.Writer) (log, printed hclog.Logger) {
 	journal, inJSON := toJournal(out, os.Getenv("JOURNAL_STREAM")), c.Format == "json"
 	if journal {
 		out = prioritized(out)
 	} else {
 		out = &records{out, nil}
 	}
-	log := hclog.New(&hclog.LoggerOptions{
-		Name: "agensium", Output: out, Level: hclog.LevelFromString(c.Level), JSONFormat: inJSON, DisableTime: journal && !inJSON,
-	})
-	if inJSON {
-		return &withUnits{log}
+	o := hclog.LoggerOptions{
+		Name: "agensium", Output: out, Level: hclog.LevelFromString(c.Level), JSONFormat: inJSON, DisableTime: journal && !inJSON, Mutex: &sync.Mutex{},
 	}
-	return log
+	log = hclog.New(&o)
+	o.Level = printedLevel(c.Level)
+	printed = hclog.New(&o)
+	if inJSON {
+		return &withUnits{log}, &withUnits{printed}
+	}
+	return log, printed
+}
+
+func printedLevel(level string) hclog.Level {
+	if l := hclog.LevelFromString(level); l == hclog.Off {
+		return l
+	}
+	return hclog.Trace
 }
 
 // toJournal tells whether out is the stream that systemd says leads to the journal: it names it by device and inode
@@ -81,7 +92,10 @@ func (r *records) Write(b []byte) (int, error) {
 }
 
 // setLogLevel changes what is logged from now on, everywhere.
-func (s *Supervisor) setLogLevel(level string) { s.log.SetLevel(hclog.LevelFromString(level)) }
+func (s *Supervisor) setLogLevel(level string) {
+	s.log.SetLevel(hclog.LevelFromString(level))
+	s.printed.SetLevel(printedLevel(level))
+}
 
 // calm is a logger that writes a warning or an error only a few times in a while, and then how often it was left out. What
 // is compared is the text, not the values beside it: texts are few.

@@ -110,8 +110,10 @@ func TestCalmRemembersABoundedNumberOfTexts(t *testing.T) {
 
 func TestLevelChangesEverywhereAtOnce(t *testing.T) {
 	var out safeBuffer
-	s := &Supervisor{calm: newCalm(plainLogger(&out))}
+	log, printed := newLoggers(config.Log{Level: "info"}, &out)
+	s := &Supervisor{calm: newCalm(log), printed: printed}
 	s.log = s.calm
+	application := s.printed.Named("python")
 	derived := s.log.Named("pool").With("slot", 1)
 	task := everyLine(s.log).Named("task")
 	derived.Debug("hidden")
@@ -120,7 +122,10 @@ func TestLevelChangesEverywhereAtOnce(t *testing.T) {
 	task.Debug("shown too")
 	s.setLogLevel("error")
 	derived.Warn("hidden again")
-	if got := len(out.lines()); got != 2 {
+	application.Debug("shown: it wanted to say that")
+	s.setLogLevel("off")
+	application.Error("hidden")
+	if got := len(out.lines()); got != 3 {
 		t.Errorf("%q", out.lines())
 	}
 }
@@ -137,7 +142,7 @@ func TestJournalGetsPrioritiesAndNoTime(t *testing.T) {
 	}
 	stat := info.Sys().(*syscall.Stat_t)
 	t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", stat.Dev, stat.Ino))
-	l := newLogger(config.Log{Level: "debug"}, file)
+	l, _ := newLoggers(config.Log{Level: "debug"}, file)
 	l.Error("bad", "traceback", hclog.Quote("line 1\nline 2"))
 	l.Warn("so so")
 	l.Info("fine", "text", "two\nlines")
@@ -162,7 +167,7 @@ func TestJournalGetsPrioritiesAndNoTime(t *testing.T) {
 func TestALogSteersNoTerminal(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var out safeBuffer
-		l := newLogger(config.Log{Level: "info", Format: format}, &out)
+		l, _ := newLoggers(config.Log{Level: "info", Format: format}, &out)
 		l.Info("Task \x1b[2J\u009b1m\r received", "args", "\x1b]0;x\x07", "traceback", "one\n\ttwo \x00\n")
 		text := out.b.String()
 		if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 }); i >= 0 {
@@ -176,7 +181,8 @@ func TestALogSteersNoTerminal(t *testing.T) {
 
 func TestJSONHasUnits(t *testing.T) {
 	var out safeBuffer
-	l := newLogger(config.Log{Level: "info", Format: "json"}, &out).Named("drain").With("limit", 25*time.Second)
+	l, _ := newLoggers(config.Log{Level: "info", Format: "json"}, &out)
+	l = l.Named("drain").With("limit", 25*time.Second)
 	l.Info("drained", "took", 1500*time.Millisecond, "size", config.Size(1<<20), "ended", 3)
 	var got map[string]any
 	if err := json.Unmarshal(out.b.Bytes(), &got); err != nil {

@@ -65,6 +65,7 @@ type Supervisor struct {
 	admin     *admin.Server // nil: none
 	systemd   *systemd      // nil: not under systemd
 	calm      *calm         // log
+	printed   hclog.Logger  // for what applications write themselves
 	life      *life
 	parts     atomic.Pointer[parts]
 	metrics   *admin.Metrics
@@ -99,7 +100,8 @@ func newSupervisor(o Options) (*Supervisor, error) {
 		}
 		s.logFile, s.output = f, f
 	}
-	s.calm = newCalm(newLogger(c.Log, s.output))
+	log, printed := newLoggers(c.Log, s.output)
+	s.calm, s.printed = newCalm(log), printed
 	s.log, s.life = s.calm, newLife(s.begun)
 	s.reloads.taken = s.begun
 	s.metrics = admin.NewMetrics(s.sample)

@@ -43,6 +43,7 @@ type Options struct {
 	StartTimeout time.Duration // for importing the application, and for a child to become ready; 0: a minute
 	CloseTimeout time.Duration // for a child to end by itself when it is told to; 0: 5 s
 	Log          hclog.Logger  // nil: nothing is logged
+	Printed      hclog.Logger  // for what the application writes itself, not by Celery's logging; nil: Log
 }
 
 func (o Options) withDefaults() Options {
@@ -60,6 +61,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
+	}
+	if o.Printed == nil {
+		o.Printed = o.Log
 	}
 	return o
 }

@@ -30,10 +30,11 @@ const goesOn = '\x1e'
 // output makes log records of what a process prints. A goroutine reads; at the begin and the end of a task its slot does, so
 // that every line is the task's that printed it.
 type output struct {
-	file *os.File
-	raw  syscall.RawConn
-	log  hclog.Logger
-	done chan struct{}
+	file    *os.File
+	raw     syscall.RawConn
+	log     hclog.Logger // for what came by Celery's logging
+	printed hclog.Logger // for the rest
+	done    chan struct{}
 
 	mu      sync.Mutex // guards what follows, and reading
 	task    *celery.Task
@@ -45,8 +46,8 @@ type output struct {
 	rest    func(fd uintptr)
 }
 
-func readOutput(file *os.File, log hclog.Logger) *output {
-	o := &output{file: file, log: log, done: make(chan struct{}), buffer: make([]byte, maxLine)}
+func readOutput(file *os.File, log, printed hclog.Logger) *output {
+	o := &output{file: file, log: log, printed: printed, done: make(chan struct{}), buffer: make([]byte, maxLine)}
 	o.rest = o.takeWaiting
 	o.raw, _ = file.SyscallConn() // of an open file there is one
 	go o.run()
@@ -221,6 +222,10 @@ func (o *output) emit() {
 	if o.task != nil {
 		fields = append(fields, "task", o.task.DisplayName(), "id", o.task.ID)
 	}
-	o.log.Log(level, message, fields...)
+	log := o.log
+	if o.record.level == hclog.NoLevel {
+		log = o.printed
+	}
+	log.Log(level, message, fields...)
 	o.record = record{}
 }

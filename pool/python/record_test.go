@@ -53,7 +53,7 @@ func TestRecords(t *testing.T) {
 			sink := &sinkLines{}
 			log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off})
 			log.RegisterSink(sink)
-			o := readOutput(r, log)
+			o := readOutput(r, log, log)
 			if _, err := w.WriteString(strings.Join(test.lines, "\n") + "\n"); err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +97,7 @@ func TestLinesAreTheTasksThatPrintedThem(t *testing.T) {
 	sink := &sinkLines{}
 	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off})
 	log.RegisterSink(sink)
-	o := readOutput(r, log)
+	o := readOutput(r, log, log)
 	var want []string
 	for _, id := range []string{"a", "b", "c"} {
 		o.begin(&celery.Task{ID: id, Name: "t"})

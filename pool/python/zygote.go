@@ -53,7 +53,8 @@ func startZygote(ctx context.Context, o Options) (*zygote, error) {
 	}
 	z := &zygote{launched: l, log: o.Log, done: make(chan struct{}), requests: map[uint32]chan forked{},
 		asked: map[uint32]chan []byte{}, children: map[int]*process{}}
-	z.out = readOutput(l.output, o.Log.With("pid", l.proc.PID(), "process", "zygote"))
+	whose := []any{"pid", l.proc.PID(), "process", "zygote"}
+	z.out = readOutput(l.output, o.Log.With(whose...), o.Printed.With(whose...))
 	ctx, cancel := context.WithTimeoutCause(ctx, o.StartTimeout, errStartTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
