@@ -65,6 +65,10 @@ func TestStartSaysWhatIsNotThere(t *testing.T) {
 	if _, err := Start(Spec{Path: "/no/such/program"}); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/no/such/program") {
 		t.Error(err)
 	}
+	nowhere := t.TempDir() + "/nowhere"
+	if _, err := Start(Spec{Path: os.Args[0], Dir: nowhere}); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), nowhere) {
+		t.Errorf("a directory that is not there: %v", err)
+	}
 }
 
 func TestKillTreeFindsWhoLeftTheGroup(t *testing.T) {

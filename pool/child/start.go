@@ -45,6 +45,11 @@ func Start(s Spec) (*Process, error) {
 	release := ownStart()
 	if err := cmd.Start(); err != nil {
 		release(0)
+		if s.Dir != "" { // a directory that is missing is told as a missing program
+			if _, missing := os.Stat(s.Dir); missing != nil {
+				err = fmt.Errorf("working directory: %w", missing)
+			}
+		}
 		return nil, fmt.Errorf("start %s: %w", s.Path, err)
 	}
 	release(cmd.Process.Pid)
