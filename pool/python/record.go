@@ -2,6 +2,7 @@ package python
 
 import (
 	"encoding/json"
+	"io"
 	"regexp"
 	"slices"
 	"sort"
@@ -162,7 +163,12 @@ func levelOf(line string) hclog.Level {
 // parseJSON reads a line of structured logging. Its own fields keep their names.
 func parseJSON(line string) (hclog.Level, string, []any, bool) {
 	var object map[string]any
-	if json.Unmarshal([]byte(line), &object) != nil {
+	d := json.NewDecoder(strings.NewReader(line))
+	d.UseNumber() // as they were written, and not 1.795e+09
+	if d.Decode(&object) != nil {
+		return 0, "", nil, false
+	}
+	if _, err := d.Token(); err != io.EOF { // more behind it
 		return 0, "", nil, false
 	}
 	level, message := hclog.NoLevel, ""
