@@ -209,6 +209,20 @@ func TestZooHardKillLeavesNoGrandchildren(t *testing.T) {
 	}
 }
 
+// TestEndOfATaskIsNotLoggedTwice: the supervisor says it, without the result, also where the application logs in its own manner.
+func TestEndOfATaskIsNotLoggedTwice(t *testing.T) {
+	z := startZoo(t, "logs_for_itself", "bad.delay()")
+	if out, err := z.child.Execute(context.Background(), z.job); err != nil || out.State != celery.StateSuccess {
+		t.Fatal(out, err)
+	}
+	if z.lines.find("own: logged by the task") == "" {
+		t.Error("what the task logs is missing")
+	}
+	if line := z.lines.find("what it returns"); line != "" {
+		t.Error(line)
+	}
+}
+
 // TestWhatIsWrappedAroundTheLoopIsRun: Sentry flushes there.
 func TestWhatIsWrappedAroundTheLoopIsRun(t *testing.T) {
 	for name, expression := range map[string]string{"asked to leave": "bad.delay()", "left by a task": "bad.delay(0)"} {

@@ -146,11 +146,12 @@ def print_by_line():
 
 
 def quiet_tracer():
-    """The supervisor logs how each task ended. The tracer's own lines are for handlers that somebody added."""
+    """The supervisor logs how each task ended. The tracer's own lines are for handlers that write elsewhere than here."""
     logger = logging.getLogger('celery.app.trace')
+    streams = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
 
     def console(handler):
-        return type(handler) is logging.StreamHandler and handler.stream is sys.__stderr__
+        return isinstance(handler, logging.StreamHandler) and handler.stream in streams
     handlers = [h for owner in (logging.getLogger(), logging.getLogger('celery'), logger) for h in owner.handlers
                 if not isinstance(h, logging.NullHandler)]
     if logger.level == logging.NOTSET and all(map(console, handlers)):
