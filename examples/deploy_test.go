@@ -111,3 +111,43 @@ func TestComposeFile(t *testing.T) {
 		t.Errorf("docker compose config: %v\n%s", err, out)
 	}
 }
+
+// What the file for Railway tells the platform is what agensium serves and reads.
+func TestRailwayFile(t *testing.T) {
+	file := read(t, "railway/.railway/railway.ts")
+	for _, part := range []string{
+		`from "railway/iac"`, `export default defineRailway(`, `builder: "DOCKERFILE"`, `healthcheck: "/readyz"`, "drainingSeconds,", "overlapSeconds: 0",
+		"RAILWAY_DEPLOYMENT_DRAINING_SECONDS: String(drainingSeconds)", "REDIS_URL: broker.env.REDIS_URL", "PORT:", "replicas:", "memoryBytes:",
+	} {
+		if !strings.Contains(file, part) {
+			t.Errorf("it does not say %s", part)
+		}
+	}
+	moving, err := os.ReadFile("../celery/MOVING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, variable := range regexp.MustCompile(`(?m)^      ([A-Z_]+):`).FindAllStringSubmatch(file, -1) {
+		if !strings.Contains(string(moving), "`"+variable[1]+"`") {
+			t.Errorf("agensium does not read %s", variable[1])
+		}
+	}
+}
+
+// The Dockerfile's steps have pins and leave nothing behind that a linter would ask about.
+func TestDockerfileIsTidy(t *testing.T) {
+	for i, line := range strings.Split(read(t, "docker/Dockerfile"), "\n") {
+		for bad, why := range map[string]string{
+			`^FROM [^ :]+( |$)`: "an image without a tag", `^FROM \S+:latest`: "an image that changes", `^ADD `: "COPY is enough", `\bsudo\b`: "sudo",
+			`^RUN .*apt-get install`: "a package that is not pinned", `^RUN cd `: "WORKDIR", `^MAINTAINER`: "a label", `^(CMD|ENTRYPOINT) [^[]`: "a shell as PID 1",
+			`pip install .*http:`: "an index without TLS",
+		} {
+			if regexp.MustCompile(bad).MatchString(line) {
+				t.Errorf("line %d: %s: %s", i+1, why, line)
+			}
+		}
+	}
+	if !strings.Contains(read(t, "docker/Dockerfile"), "PIP_NO_CACHE_DIR=1") {
+		t.Error("pip's cache stays in the image")
+	}
+}

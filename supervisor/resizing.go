@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"time"
 
 	"github.com/agensium/agensium/celery/control"
 	"github.com/agensium/agensium/supervisor/autoscale"
@@ -35,12 +36,24 @@ func (n nodePool) resize(by int, bound func(size, n int) autoscale.Temporary) er
 	return nil
 }
 
-func (n nodePool) Restart(ctx context.Context) error {
+// restartLimit is how long an application may take that is imported anew.
+const restartLimit = 10 * time.Minute
+
+// Restart returns while the application is being imported: Flower waits for a second.
+func (n nodePool) Restart(context.Context) error {
 	restarts, _ := n.current.Load().info.Conf["worker_pool_restarts"].(bool)
 	if !restarts || n.renew == nil {
 		return control.ErrNoRestart
 	}
-	return n.renew(ctx)
+	n.log.Info("importing the application anew", "reason", "remote control")
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), restartLimit)
+		defer cancel()
+		if err := n.renew(ctx); err != nil {
+			n.log.Error("import the application anew", "error", err, "next", "go on with the old one")
+		}
+	}()
+	return nil
 }
 
 type nodeAutoscaler struct{ *Supervisor }

@@ -87,8 +87,13 @@ func newSupervisor(o Options) (*Supervisor, error) {
 		s.output = os.Stderr
 	}
 	c := o.Loaded.Config
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name of this host: %w", err)
+	}
+	s.node = config.NodeName(c.Node, host)
 	if c.Log.File != "" {
-		f, err := os.OpenFile(c.Log.File, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		f, err := os.OpenFile(config.LogFile(c.Log.File, s.node), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return nil, &SetupError{Err: fmt.Errorf("open log: %w", err), Hint: "check log.file, or --logfile"}
 		}
@@ -99,11 +104,6 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.reloads.taken = s.begun
 	s.metrics = admin.NewMetrics(s.sample)
 	s.tally.metrics = s.metrics
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("name of this host: %w", err)
-	}
-	s.node = config.NodeName(c.Node, host)
 	s.signals = newSignals(o.Signals)
 	s.signals.warm, s.signals.cold = s.stopping.begin, s.stopping.now
 	s.applier = newApplier(s)

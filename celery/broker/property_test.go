@@ -72,6 +72,7 @@ func TestEachTaskIsInExactlyOnePlace(t *testing.T) {
 			"settle": func(rt *rapid.T) {
 				w.settle(rt, rapid.SampledFrom([]Action{Ack, Ack, Requeue, PutBack, Park, Bury}).Draw(rt, "action"))
 			},
+			"wake":    w.wake,
 			"cut":     func(*rapid.T) { w.proxy.CutAll() },
 			"crash":   func(*rapid.T) { w.b.crash(); w.start(); w.back() },
 			"restart": func(*rapid.T) { closeBroker(t, w.b); w.start(); w.back() },
@@ -126,6 +127,20 @@ func (w *world) settle(rt *rapid.T, a Action) {
 	if err := w.b.Settle(bounded(w.t), f); err != nil {
 		rt.Fatalf("settle %s with %s: %v", id, a, err)
 	}
+}
+
+// wake moves a parked task to its queue, as its time would.
+func (w *world) wake(rt *rapid.T) {
+	ids := w.in("parked")
+	if len(ids) == 0 {
+		rt.Skip("nothing is parked")
+	}
+	id := rapid.SampledFrom(ids).Draw(rt, "id")
+	celerytest.Eventually(w.t, "the task to be woken", func() bool { // a connection that was cut is an error
+		_, err := w.b.Hasten(bounded(w.t), func(t *celery.Task) bool { return t.ID == id })
+		return err == nil
+	})
+	w.place[id] = "queue"
 }
 
 // back notes that what the last broker held is in the queues again, or soon will be.

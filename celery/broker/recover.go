@@ -78,6 +78,9 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 			delete(r.dead, id)
 			return max(left, time.Millisecond), nil
 		}
+		if wait := r.b.known.back(n.Started, r.b.opt.BusyLease); wait > 0 {
+			return wait, nil
+		}
 	}
 	if _, known := r.dead[id]; !known {
 		r.dead[id] = time.Now()

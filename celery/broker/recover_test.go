@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -290,6 +291,47 @@ func TestRedisRestarted(t *testing.T) {
 	push(t, c, "celery", "b")
 	if d := <-waiting; d == nil || idOf(d.Raw) != "b" {
 		t.Errorf("got %v", d)
+	}
+}
+
+// While Redis is away nobody can renew a lease. Whoever is back first takes nothing from those who are not yet.
+func TestALeaseThatEndedWhileRedisWasAwayProvesNothing(t *testing.T) {
+	r := celerytest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	c := r.Client(0)
+	p := celerytest.StartProxy(t, r.Addr())
+	slow := start(t, p.URL(0), func(o *Options) {
+		o.Node, o.BusyLease, o.IdleLease = "slow", 500*time.Millisecond, 500*time.Millisecond
+	})
+	push(t, c, "celery", "a")
+	d := next(t, slow, nil)
+	first := start(t, r.URL(0), func(o *Options) { o.Node = "first" })
+	first.Notice()
+	celerytest.Eventually(t, "both to know of each other", func() bool { return first.Status().Commands["recover"] > 0 })
+	id := slow.Status().Incarnation
+	lease := "agensium:lease:" + id
+	var entry node
+	if err := json.Unmarshal([]byte(c.HGet(bounded(t), "agensium:nodes", id).Val()), &entry); err != nil {
+		t.Fatal(err)
+	}
+	entry.Started = entry.Started.Add(-time.Minute) // Redis tells its own age in whole seconds
+	old, _ := json.Marshal(entry)
+	if err := c.HSet(bounded(t), "agensium:nodes", id, old).Err(); err != nil {
+		t.Fatal(err)
+	}
+	p.Refuse(true)
+	p.CutAll()
+	r.Kill()
+	r.Start()
+	celerytest.Eventually(t, "the lease to end", func() bool { return c.Exists(bounded(t), lease).Val() == 0 })
+	celerytest.Eventually(t, "the first to be back", func() bool { return first.Status().Connected && first.Status().Lapses > 0 })
+	looks := first.Status().Commands["recover"]
+	celerytest.Eventually(t, "it to look at the lease", func() bool { first.Notice(); return first.Status().Commands["recover"] > looks+1 })
+	p.Refuse(false)
+	if err := slow.Settle(bounded(t), *acked(d)); err != nil {
+		t.Error(err)
+	}
+	if s := slow.Status(); s.Lapses == 0 || s.Taken != 0 || first.Status().Recovered != 0 {
+		t.Errorf("%d lapses, %d taken, %d recovered", s.Lapses, s.Taken, first.Status().Recovered)
 	}
 }
 

@@ -160,7 +160,7 @@ func TestEachRefusalOfRedisIsAState(t *testing.T) {
 				p.do("SCRIPT", "KILL")
 				celerytest.Eventually(p.t, "its end", func() bool { return redisconn.Classify(p.c.Get(bounded(p.t), "k").Err()).Name == "" })
 			},
-			want:  redisconn.Busy,
+			want: redisconn.Busy,
 		},
 	} {
 		prepare := func(t *testing.T) (*patient, *Broker, *lines) {

@@ -3,8 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -14,8 +16,9 @@ import (
 // their queues. Nothing is written under the old names then: a new incarnation begins, which looks what is left, and the old names are
 // swept like those of a dead node.
 type server struct {
-	mu  sync.Mutex
-	run string // its run_id; empty: whoever answers next
+	mu    sync.Mutex
+	run   string    // its run_id; empty: whoever answers next
+	began time.Time // when that process did; zero: it does not tell
 }
 
 var errServerChanged = errors.New("another Redis process answers, which may have forgotten the last writes")
@@ -30,10 +33,12 @@ func (b *Broker) greet(ctx context.Context, conn *redis.Conn) error {
 		}
 		return err
 	}
-	_, rest, _ := strings.Cut(info, "run_id:")
-	run, _, _ := strings.Cut(rest, "\r\n")
+	run := field(info, "run_id:")
 	b.known.mu.Lock()
 	defer b.known.mu.Unlock()
+	if up, err := strconv.Atoi(field(info, "uptime_in_seconds:")); err == nil {
+		b.known.began = time.Now().Add(-time.Duration(up+1) * time.Second) // at the earliest
+	}
 	switch {
 	case run == "" || run == b.known.run:
 	case b.known.run == "":
@@ -50,4 +55,22 @@ func (s *server) meet() {
 	s.mu.Lock()
 	s.run = ""
 	s.mu.Unlock()
+}
+
+// back returns for how long yet a node that was there before this Redis process is given time to renew its lease: if it could not while Redis
+// was away, that the lease has ended proves nothing.
+func (s *server) back(started time.Time, grace time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began.IsZero() || started.IsZero() || !started.Before(s.began) {
+		return 0
+	}
+	return max(0, time.Until(s.began.Add(grace)))
+}
+
+// field is a value of INFO.
+func field(info, name string) string {
+	_, rest, _ := strings.Cut(info, name)
+	value, _, _ := strings.Cut(rest, "\r\n")
+	return value
 }

@@ -76,7 +76,7 @@ func (c *command) check(method string, args Arguments) error {
 	return nil
 }
 
-// commands runs what clients ask for. Its fields never change after New.
+// commands runs what clients ask for. Its fields never change after New, untold apart.
 type commands struct {
 	node    string
 	of      Node
@@ -84,6 +84,7 @@ type commands struct {
 	events  *Events
 	clock   *Clock
 	log     hclog.Logger
+	untold  untold
 }
 
 func (c *commands) slow(method string) bool {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -61,9 +62,26 @@ func appendValue(b []byte, v any) ([]byte, error) {
 		return strconv.AppendInt(b, int64(v), 10), nil
 	case bool:
 		return strconv.AppendBool(b, v), nil
+	case float64:
+		return appendFloat(b, v), nil
+	case [3]float64:
+		b = appendFloat(append(b, '['), v[0])
+		b = appendFloat(append(b, ','), v[1])
+		b = appendFloat(append(b, ','), v[2])
+		return append(b, ']'), nil
 	}
 	text, err := json.Marshal(v)
 	return append(b, text...), err
+}
+
+// appendFloat writes a number that Python reads as a float, whole ones too.
+func appendFloat(b []byte, f float64) []byte {
+	n := len(b)
+	b = strconv.AppendFloat(b, f, 'g', -1, 64)
+	if !bytes.ContainsAny(b[n:], ".e") {
+		b = append(b, ".0"...)
+	}
+	return b
 }
 
 // appendString writes a JSON string. Most need no escape, and there are many.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 )
@@ -32,5 +33,17 @@ func TestEventIsJSONWhateverItSays(t *testing.T) {
 				t.Errorf("fields: %+v", got)
 			}
 		})
+	}
+}
+
+// What is a float in Celery's events is one in ours, whole numbers too.
+func TestFloatsAreFloatsToPython(t *testing.T) {
+	body, err := newEventEncoder("w1@host").encode("worker-heartbeat", time.Unix(1, 0), 3, []field{
+		{"freq", 2.0}, {"active", 1}, {"loadavg", [3]float64{1, 0.25, 12}}, {"runtime", 5.2e-7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"freq":2.0,"active":1,"loadavg":[1.0,0.25,12.0],"runtime":5.2e-07,`; !strings.Contains(string(body), want) {
+		t.Errorf("%s lacks %s", body, want)
 	}
 }

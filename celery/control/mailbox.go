@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// maxWaiting bounds the requests that wait for their turn, and maxSlow those that take their time.
+	// maxWaiting bounds the requests that wait for their turn. Those that take their time are served by maxSlow at once, and
+	// maxLater may wait for them: somebody who revokes thousands of tasks sends as many requests.
 	maxWaiting = 1024
 	maxSlow    = 16
+	maxLater   = 20_000
 	// commandTimeout ends what a command waits for. No client waits longer by default than a minute (objgraph).
 	commandTimeout = 60 * time.Second
 	// farewell is how long the leaving node tries to take its name off the list.
@@ -46,15 +48,14 @@ type mailbox struct {
 	log      hclog.Logger
 
 	waiting chan *request // to the one goroutine that answers at once, in order
-	slots   chan struct{} // one for each slow command that runs
-	group   sync.WaitGroup
+	later   chan *request // to those that serve slow commands
 }
 
 func newMailbox(node string, names Names, l *listener, k *link, c *Clock, h handler, log hclog.Logger) *mailbox {
 	m := &mailbox{
 		node: node, names: names, listener: l, link: k, clock: c, handler: h, log: log,
 		waiting: make(chan *request, maxWaiting),
-		slots:   make(chan struct{}, maxSlow),
+		later:   make(chan *request, maxLater),
 	}
 	l.psubscribe(names.requests(), m.receive)
 	l.connected(m.announce)
@@ -63,25 +64,21 @@ func newMailbox(node string, names Names, l *listener, k *link, c *Clock, h hand
 
 // run answers requests until ctx ends.
 func (m *mailbox) run(ctx context.Context) {
-	defer m.group.Wait()
+	var group sync.WaitGroup
+	defer group.Wait()
+	for range maxSlow {
+		group.Go(func() { m.serveAll(ctx, m.later) })
+	}
+	m.serveAll(ctx, m.waiting) // at once, in order
+}
+
+func (m *mailbox) serveAll(ctx context.Context, requests <-chan *request) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-m.waiting:
-			if !r.sealed() && !m.handler.slow(r.method) {
-				m.serve(ctx, r)
-				continue
-			}
-			select {
-			case m.slots <- struct{}{}:
-				m.group.Go(func() {
-					defer func() { <-m.slots }()
-					m.serve(ctx, r)
-				})
-			default:
-				m.answer(ctx, r, failed(fmt.Sprintf("%d slow commands are running already, try again", maxSlow)))
-			}
+		case r := <-requests:
+			m.serve(ctx, r)
 		}
 	}
 }
@@ -98,10 +95,14 @@ func (m *mailbox) receive(payload string) {
 	if !r.sealed() && !m.mine(r) {
 		return
 	}
+	queue := m.waiting
+	if r.sealed() || m.handler.slow(r.method) {
+		queue = m.later
+	}
 	select {
-	case m.waiting <- r:
+	case queue <- r:
 	default:
-		m.log.Warn("control request dropped", "method", r.method, "reason", "too many waiting", "limit", maxWaiting)
+		m.log.Warn("control request dropped", "method", r.method, "reason", "too many waiting", "limit", cap(queue))
 	}
 }
 

@@ -32,17 +32,14 @@ func TestSlowCommandsHoldUpNobody(t *testing.T) {
 	})
 	startControl(t, testOptions(t, "w1@host", r.URL(0), Node{Custom: custom}))
 	c := newClient(t, r)
-	for range maxSlow {
+	for range 2 * maxSlow {
 		c.send("custom", nil)
 	}
 	if got := string(c.ask("ping", nil)["w1@host"]); got != `{"ok":"pong"}` {
 		t.Errorf("ping while slow commands run: %s", got)
 	}
-	if got := string(c.ask("custom", nil)["w1@host"]); !strings.Contains(got, "try again") {
-		t.Errorf("one slow command too many: %s", got)
-	}
 	close(release)
-	for range maxSlow {
+	for range 2 * maxSlow {
 		if got := string(c.reply()["w1@host"]); got != `"at last"` {
 			t.Errorf("slow command: %s", got)
 		}

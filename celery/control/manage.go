@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,9 +40,40 @@ func revoke(ctx context.Context, c *commands, args Arguments) (any, error) {
 	return done("terminate: " + strings.Join(ended, ", ")), nil
 }
 
+// untold are revocations that the Node has not been told of.
+type untold struct {
+	telling sync.Mutex // held by who tells
+
+	mu  sync.Mutex // guards what follows
+	any bool       // of ids or of stamps
+	ids []string
+}
+
+func (u *untold) add(ids []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.any, u.ids = true, append(u.ids, ids...)
+}
+
+func (u *untold) take() (ids []string, any bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	ids, any = u.ids, u.any
+	u.ids, u.any = nil, false
+	return ids, any
+}
+
+// tellRevoked returns when the Node has seen to the revoked tasks: to those of all who wait for it at once.
 func (c *commands) tellRevoked(ctx context.Context, ids []string) {
 	if c.of.Revoker == nil {
 		return
+	}
+	c.untold.add(ids)
+	c.untold.telling.Lock()
+	defer c.untold.telling.Unlock()
+	ids, any := c.untold.take()
+	if !any {
+		return // somebody else did
 	}
 	if err := c.of.Revoker.Revoked(ctx, ids); err != nil {
 		c.log.Warn("results of revoked tasks not recorded", "tasks", len(ids), "error", err, "next", "when they are met")

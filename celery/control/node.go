@@ -75,7 +75,7 @@ type Limits interface {
 type Pool interface {
 	Grow(n int) error
 	Shrink(n int) error
-	Restart(ctx context.Context) error // a new generation; ErrNoRestart if worker_pool_restarts is off
+	Restart(ctx context.Context) error // begins a new generation; ErrNoRestart if worker_pool_restarts is off
 }
 
 // Autoscaler changes the bounds of scaling; nil leaves a bound as it is. It returns the bounds that hold then, or

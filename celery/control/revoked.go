@@ -30,6 +30,7 @@ type Revoked struct {
 	once   sync.Once
 	loaded chan struct{}
 
+	saving  sync.Mutex // held by who writes the shared list
 	mu      sync.Mutex // guards what follows
 	entries map[string]*list.Element
 	order   list.List // of *revocation, the oldest first

@@ -88,8 +88,11 @@ func (r *Revoked) load(ctx context.Context) {
 	r.save(ctx)
 }
 
-// save writes what has not been written, and tells the other nodes if it is news to the list.
+// save writes what has not been written, and tells the other nodes if it is news to the list. It is done for all who wait for
+// it at once.
 func (r *Revoked) save(ctx context.Context) {
+	r.saving.Lock()
+	defer r.saving.Unlock()
 	r.mu.Lock()
 	unsaved := r.unsaved
 	r.unsaved = nil

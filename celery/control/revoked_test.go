@@ -111,6 +111,28 @@ func TestManyRevokes(t *testing.T) {
 	}
 }
 
+// Somebody who revokes thousands of tasks one by one, and does not wait for replies, has them all revoked.
+func TestManyRequestsToRevoke(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	fake := &fakeNode{}
+	o := testOptions(t, "w1@host", r.URL(0), fake.node())
+	o.Log.SetLevel(hclog.Warn) // a line for each would be the most of the work
+	c := startControl(t, o)
+	const many = 10_000
+	pipe := r.Client(0).Pipeline()
+	for i := range many {
+		pipe.Publish(t.Context(), "/0.celery.pidbox", jsonMessage(t, fmt.Sprintf(`{"method":"revoke","arguments":{"task_id":"%036d"}}`, i)))
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	celerytest.Eventually(t, "all to be shared", func() bool { return r.Client(0).ZCard(t.Context(), "agensium:revoked").Val() == many })
+	if n := len(c.Revoked.IDs()); n != many {
+		t.Errorf("%d are revoked, want %d", n, many)
+	}
+	celerytest.Eventually(t, "the node to be told of all", func() bool { return len(fake.recorded()) == many })
+}
+
 func TestRevokeIsSharedWhenRedisIsBack(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	p := celerytest.StartProxy(t, r.Addr())

@@ -181,7 +181,9 @@ func recoverTasks(ctx context.Context, b *bench, c command) (figures, error) {
 // recovery returns NaN if the tasks are not taken up within tooLong: stock Celery waits for its visibility timeout, an hour.
 func (b *bench) recovery(ctx context.Context, c command, peer bool) (float64, error) {
 	here := load{concurrency: inHand, options: []string{"-n", "first@bench"}, env: []string{stateName + filepath.Join(b.dir, "here")}}
-	there := load{concurrency: inHand, options: []string{"-n", "second@bench"}, env: []string{stateName + filepath.Join(b.dir, "there")}}
+	// Celery's first worker would take what is sent to see whether the second is there, and keep it behind what it has in hand.
+	const besides = "second"
+	there := load{concurrency: inHand, options: []string{"-n", "second@bench", "-Q", queue + "," + besides}, env: []string{stateName + filepath.Join(b.dir, "there")}}
 	first, err := b.start(ctx, c, here)
 	defer func() { first.kill() }()
 	if err != nil {
@@ -212,7 +214,14 @@ func (b *bench) recovery(ctx context.Context, c command, peer bool) (float64, er
 			return 0, err
 		}
 		defer func() { b.stop(second) }()
-		if err := b.through(ctx, second, "bench.noop", 8, nil); err != nil {
+		id, raw, err := b.messages["bench.noop"].copy(nil)
+		if err != nil {
+			return 0, err
+		}
+		if err := b.server.client.LPush(ctx, besides, raw).Err(); err != nil {
+			return 0, fmt.Errorf("send a task: %w", err)
+		}
+		if err := b.stored(ctx, second, id); err != nil {
 			return 0, err
 		}
 	}
@@ -236,4 +245,20 @@ func (b *bench) recovery(ctx context.Context, c command, peer bool) (float64, er
 		}
 	}
 	return time.Since(at).Seconds(), nil
+}
+
+// stored waits for the result of one task.
+func (b *bench) stored(ctx context.Context, w *worker, id string) error {
+	for {
+		n, err := b.server.client.Exists(ctx, resultPrefix+id).Result()
+		if err != nil || n == 1 {
+			return err
+		}
+		if err := w.alive(); err != nil {
+			return err
+		}
+		if err := pause(ctx, pollEvery); err != nil {
+			return fmt.Errorf("wait for the result of a task: %w", err)
+		}
+	}
 }

@@ -187,6 +187,7 @@ func TestFlower(t *testing.T) {
 			})
 
 			begun := time.Now()
+			sameNumbers(t, f, env)
 			metrics, err := f.request("GET", "/metrics", nil)
 			if err != nil || !strings.Contains(metrics, `flower_worker_online{worker="n@test"} 1.0`) ||
 				!strings.Contains(metrics, `flower_events_total{task="side.add",type="task-succeeded",worker="n@test"} 1.0`) ||
@@ -202,5 +203,39 @@ func TestFlower(t *testing.T) {
 				return err == nil && strings.Contains(body, `flower_worker_online{worker="n@test"} 0.0`)
 			})
 		})
+	}
+}
+
+// sameNumbers compares what Flower has counted from events with what the node has counted.
+func sameNumbers(t *testing.T, f *flower, env []string) {
+	t.Helper()
+	node := *f
+	for _, line := range env {
+		if port, is := strings.CutPrefix(line, "PORT="); is {
+			node.base = "http://127.0.0.1:" + port
+		}
+	}
+	kinds := map[string]string{"success": "succeeded", "failure": "failed", "revoked": "revoked"}
+	ours, err := node.request("GET", "/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for line := range strings.Lines(ours) {
+		var outcome, task string
+		var count float64
+		line = strings.NewReplacer("{", " ", "}", "", `",`, `" `).Replace(line)
+		if n, _ := fmt.Sscanf(line, "agensium_tasks_total outcome=%q task=%q %g", &outcome, &task, &count); n != 3 {
+			continue
+		}
+		compared++
+		want := fmt.Sprintf(`flower_events_total{task=%q,type="task-%s",worker="n@test"} %.1f`, task, kinds[outcome], count)
+		celerytest.Eventually(t, "Flower to say "+want, func() bool {
+			theirs, err := f.request("GET", "/metrics", nil)
+			return err == nil && strings.Contains(theirs, want)
+		})
+	}
+	if compared != 4 { // add: success, failure, revoked; sleep: revoked
+		t.Errorf("%d numbers were compared:\n%s", compared, ours)
 	}
 }

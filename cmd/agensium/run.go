@@ -36,6 +36,7 @@ type cli struct {
 	Workdir       string           `placeholder:"DIR" help:"Change to this directory first."`
 	NoColor       bool             `short:"C" name:"no-color" help:"Accepted: agensium prints no colours."`
 	Quiet         bool             `short:"q" help:"No banner."`
+	Loader        string           `placeholder:"LOADER" help:"Celery's loader class."`
 	SkipChecks    bool             `name:"skip-checks" help:"Accepted: Django's checks are not run."`
 	Version       kong.VersionFlag `help:"Print the version and exit."`
 

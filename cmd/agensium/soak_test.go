@@ -163,8 +163,9 @@ func (s *soak) pause() {
 	}
 	s.until("the lease to end", func() bool { return s.c.Exists(s.t.Context(), "agensium:lease:"+own).Val() == 0 })
 	s.onward(30)
-	s.paused[n.name] = s.written() + 2*2 // what its children began before they hear of it
 	n.Resume()
+	s.onward(60) // a slot that had its task in hand begins it now, before the node hears that the claim is gone
+	s.paused[n.name] = s.written()
 }
 
 // vitals are figures of a node's own metrics.
@@ -258,7 +259,7 @@ func (s *soak) causes() map[string]int {
 			case e.line < s.paused[e.node]:
 				found["node paused"]++
 			default:
-				found["nothing: it was the run after that"]++
+				found["nothing, but the run after it"]++
 			}
 		}
 	}

@@ -36,7 +36,6 @@ type workerCommand struct {
 	Statedb            string   `short:"S" placeholder:"FILE" help:"Accepted: revoked tasks are kept in Redis."`
 	Pidfile            string   `placeholder:"FILE" help:"Accepted: no file is written."`
 	Executable         string   `placeholder:"FILE" help:"Accepted: see python.interpreter."`
-	Loader             string   `placeholder:"LOADER" help:"Celery's loader class."`
 
 	Beat             bool     `short:"B" help:"Refused: run celery beat beside it."`
 	ScheduleFilename string   `short:"s" aliases:"schedule" placeholder:"FILE" hidden:""`
@@ -69,7 +68,7 @@ func (w *workerCommand) flags(c *cli) *config.Flags {
 		Include: w.Include, Pool: w.Pool, PrefetchMultiplier: w.PrefetchMultiplier, DisablePrefetch: w.DisablePrefetch,
 		Optimization: w.Optimization, WithoutGossip: w.WithoutGossip, WithoutMingle: w.WithoutMingle,
 		WithoutHeartbeat: w.WithoutHeartbeat, HeartbeatInterval: w.HeartbeatInterval, StateDB: w.Statedb, PidFile: w.Pidfile,
-		Executable: w.Executable, Loader: w.Loader, Beat: w.Beat, Schedule: w.ScheduleFilename, Scheduler: w.Scheduler,
+		Executable: w.Executable, Loader: c.Loader, Beat: w.Beat, Schedule: w.ScheduleFilename, Scheduler: w.Scheduler,
 		Detach: w.Detach, Purge: w.Purge, UID: w.UID, GID: w.GID, Umask: w.Umask, Settings: w.Settings,
 	}
 	if w.TaskEvents {

@@ -119,7 +119,7 @@ var (
 	childLargest   = define("child_memory_largest_bytes", gauge, "Resident memory of the largest child.")
 
 	connected     = define("broker_connected", gauge, "1 while Redis answers.")
-	condition     = define("broker_condition", gauge, "1 for what keeps Redis from working; nothing while it works.", "condition").of("unreachable, loading, readonly, oom, misconf, auth, noperm, maxclients, quota, busy, cluster, tls, wrong_db, other")
+	condition     = define("broker_condition", gauge, "1 for what keeps Redis from working; nothing while it works.", "condition").of("unreachable, loading, readonly, oom, misconf, auth, noperm, maxclients, quota, busy, cluster, tls, wrong_db, not_redis, other")
 	reconnects    = define("broker_reconnects_total", counter, "Times that Redis was usable again after it was not.")
 	connections   = define("redis_connections", gauge, "Open connections of the broker.")
 	dials         = define("redis_dials_total", counter, "Connections that were opened.")

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,73 +147,6 @@ func (s *session) args(command string) []any {
 	return all
 }
 
-// denial is what the user may not do.
-type denial struct {
-	commands []string
-	err      error // of the first
-}
-
-func (d *denial) Error() string {
-	return strings.ToUpper(strings.Join(d.commands, ", ")) + ": " + d.err.Error()
-}
-func (d *denial) Unwrap() error { return d.err }
-
-// gather looks through what a server said to many commands: what is not permitted is listed, another refusal is returned alone.
-func gather(cmds []redis.Cmder) error {
-	var d denial
-	for _, cmd := range cmds {
-		err := cmd.Err()
-		var words []string
-		for _, arg := range cmd.Args() {
-			words = append(words, fmt.Sprint(arg))
-		}
-		switch name := commandName(words); redisconn.Classify(err).Name {
-		case "":
-		case redisconn.NoPerm:
-			if d.err == nil {
-				d.err = err
-			}
-			if !slices.Contains(d.commands, name) {
-				d.commands = append(d.commands, name)
-			}
-		default:
-			return fmt.Errorf("%s: %w", strings.ToUpper(name), err)
-		}
-	}
-	if d.err == nil {
-		return nil
-	}
-	return &d
-}
-
-// denied words a proof that did not come out, with what to grant if that is the cure.
-func (s *session) denied(p proof, err error) Result {
-	c := redisconn.Classify(err)
-	r := failed(p.name, c.Hint, "%v", err)
-	r.Cause = c.Name
-	var d *denial
-	switch {
-	case !errors.As(err, &d):
-	case ofNames(d.err):
-		own := s.family + "*"
-		r.Text = "keys and channels " + own + ": " + d.err.Error()
-		r.Hint = "Grant them: ACL SETUSER " + s.user() + " ~" + own + " &" + own
-	default:
-		r.Hint = "Grant it: ACL SETUSER " + s.user() + " +" + strings.Join(d.commands, " +")
-		if p.soft != "" {
-			r.Mark, r.Text = Warning, r.Text+"; "+p.soft
-		}
-	}
-	return r
-}
-
-func (s *session) user() string {
-	if s.target.Username != "" {
-		return s.target.Username
-	}
-	return "default"
-}
-
 // clean deletes our keys, one by one: a cluster would refuse them all.
 func (s *session) clean() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout())
@@ -275,9 +207,9 @@ func (s *session) pubsub(ctx context.Context) error {
 		}
 		return nil
 	}
-	plain, err := s.subscribed(ctx, s.client.Subscribe(ctx, channel))
+	plain := s.client.Subscribe(ctx, channel)
 	defer plain.Close()
-	if err := say("subscribe", err); err != nil {
+	if err := say("subscribe", s.confirmed(ctx, plain)); err != nil {
 		return err
 	}
 	if err := say("publish", s.client.Publish(ctx, channel, "fit").Err()); err != nil {
@@ -303,8 +235,9 @@ func (s *session) pubsub(ctx context.Context) error {
 // listen subscribes to remote control as a node does: a pattern, though it is none.
 func (s *session) listen(ctx context.Context) error {
 	_, _, requests := s.names()
-	sub, err := s.subscribed(ctx, s.client.PSubscribe(ctx, requests))
+	sub := s.client.PSubscribe(ctx, requests)
 	defer sub.Close()
+	err := s.confirmed(ctx, sub)
 	if redisconn.Classify(err).Name == redisconn.NoPerm {
 		if ofNames(err) {
 			return nil // the names are another step
@@ -314,7 +247,8 @@ func (s *session) listen(ctx context.Context) error {
 	return err
 }
 
-func (s *session) subscribed(ctx context.Context, sub *redis.PubSub) (*redis.PubSub, error) {
+// confirmed waits for the answer to a subscription.
+func (s *session) confirmed(ctx context.Context, sub *redis.PubSub) error {
 	_, err := sub.ReceiveTimeout(ctx, s.timeout())
-	return sub, err
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -65,7 +66,11 @@ func Load(in Input) (*Loaded, error) {
 		if errors.As(err, &path) {
 			err = path.Err
 		}
-		problems = append(problems, Problem{File: l.Path, Message: "cannot be read: " + err.Error()})
+		p := Problem{File: l.Path, Message: "cannot be read: " + err.Error()}
+		if l.Path == in.Path && errors.Is(err, fs.ErrNotExist) && moduleName.MatchString(in.Path) {
+			p.Hint = "--config names a file of settings here; Celery's module of settings is CELERY_CONFIG_MODULE=" + in.Path
+		}
+		problems = append(problems, p)
 	}
 	l.Dotenv = filepath.Join(in.Dir, dotenvName)
 	if l.Path != "" {
@@ -99,6 +104,9 @@ func Load(in Input) (*Loaded, error) {
 	l.Effective = b.effective()
 	return l, nil
 }
+
+// moduleName is what celery --config takes.
+var moduleName = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$`)
 
 // find sets Path and reads the file there.
 func (l *Loaded) find() ([]byte, error) {

@@ -18,3 +18,11 @@ func NodeName(pattern, host string) string {
 	}
 	return strings.NewReplacer("%%", "%", "%h", host, "%n", first, "%d", domain, "%i", "0", "%I", "").Replace(name + "@" + at)
 }
+
+// LogFile expands the pattern of the log file's name for a node as Celery does: %n the part of the node's name before the @, %h what is
+// behind it, %d the domain of that, %p the whole. There is one file, so that %i is 0 and %I nothing.
+func LogFile(pattern, node string) string {
+	name, host, _ := strings.Cut(node, "@")
+	_, domain, _ := strings.Cut(host, ".")
+	return strings.NewReplacer("%%", "%", "%h", host, "%n", name, "%d", domain, "%p", node, "%i", "0", "%I", "").Replace(pattern)
+}

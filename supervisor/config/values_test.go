@@ -97,3 +97,13 @@ func TestNodeName(t *testing.T) {
 		}
 	}
 }
+
+func TestLogFile(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"worker.log": "worker.log", "/var/log/%n%I.log": "/var/log/w1.log", "%p %h %d %i 5%%": "w1@a.example.org a.example.org example.org 0 5%",
+	} {
+		if got := LogFile(pattern, "w1@a.example.org"); got != want {
+			t.Errorf("%q: %q, want %q", pattern, got, want)
+		}
+	}
+}

@@ -42,7 +42,7 @@ func tasks(r *redis.Client) *celery.Mux {
 		celery.Handle(mux, "t.integration.tasks."+name, fn, options...)
 	}
 	handle("identity", func(x any) any { return x }, celery.Params("x"))
-	handle("add", func(x, y, z int) int { return x + y + z }, celery.Params("x", "y", "z=0"))
+	handle("add", add, celery.Params("x", "y", "z=null"))
 	handle("mul", func(x, y int) int { return x * y }, celery.Params("x", "y"))
 	handle("add_ignore_result", func(x, y int) int { return x + y }, celery.Params("x", "y"), celery.IgnoreResult())
 	handle("add_with_result", func(x, y int) int { return x + y }, celery.Params("x", "y"))
@@ -58,7 +58,7 @@ func tasks(r *redis.Client) *celery.Mux {
 	handle("ids", func(ctx context.Context, i any) any { return ids(ctx, i) }, celery.Params("i"))
 	handle("collect_ids", func(ctx context.Context, res, i any) any { return []any{res, ids(ctx, i)} }, celery.Params("res", "i"))
 	handle("redis_echo", func(ctx context.Context, message any, key string) error {
-		return r.RPush(ctx, key, fmt.Sprint(message)).Err()
+		return r.RPush(ctx, key, message).Err() // a string, bytes or a number
 	}, celery.Params("message", `redis_key="redis-echo"`))
 	handle("redis_echo_group_id", func(ctx context.Context, _ any, key string) error {
 		return r.RPush(ctx, key, celery.RequestFrom(ctx).Group).Err()
@@ -75,6 +75,32 @@ func tasks(r *redis.Client) *celery.Mux {
 	})
 	handle("sleeping", func(ctx context.Context, seconds float64, _ map[string]any) { pause(ctx, seconds) }, celery.Params("i", "**_"))
 	return mux
+}
+
+// add is Python's + for what the suite adds: numbers, strings and lists.
+func add(x, y, z any) (any, error) {
+	if z != nil {
+		part, err := add(x, y, nil)
+		if err != nil {
+			return nil, err
+		}
+		return add(part, z, nil)
+	}
+	switch x := x.(type) {
+	case int64:
+		if y, ok := y.(int64); ok {
+			return x + y, nil
+		}
+	case string:
+		if y, ok := y.(string); ok {
+			return x + y, nil
+		}
+	case []any:
+		if y, ok := y.([]any); ok {
+			return append(x, y...), nil
+		}
+	}
+	return nil, celery.Raise("TypeError", fmt.Sprintf("unsupported operand type(s) for +: %T and %T", x, y))
 }
 
 func sum(nums []int) (total int) {
