@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -72,7 +71,7 @@ func readDotenv(path string, real Lookup) (map[string]string, Problems) {
 		return nil, Problems{{File: path, Message: err.Error()}}
 	}
 	logrus.SetOutput(io.Discard) // the library warns of variables that are not set, in a log that is nobody's
-	vars, err := dotenv.ParseWithLookup(bytes.NewReader(text), dotenv.LookupFn(real))
+	vars, err := dotenv.ParseWithLookup(strings.NewReader(hideDollars(string(text))), dotenv.LookupFn(real))
 	if err != nil { // its text is not shown: it quotes the line, and such lines hold secrets
 		p := Problem{File: path, Message: "is no file of NAME=value lines"}
 		if m := dotenvLine.FindStringSubmatch(err.Error()); m != nil {
@@ -80,7 +79,18 @@ func readDotenv(path string, real Lookup) (map[string]string, Problems) {
 		}
 		return nil, Problems{p}
 	}
+	for name, value := range vars {
+		vars[name] = strings.ReplaceAll(value, standIn, "$")
+	}
 	return vars, nil
+}
+
+// standIn stands for a $ that begins no ${NAME}, while the library reads, which would take what follows for a variable. The application
+// reads the same file by python-dotenv or pydantic, to which such a $ is a character like others, as in a password.
+const standIn = "\uE024" // of the private use area
+
+func hideDollars(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, "$", standIn), standIn+"{", "${")
 }
 
 // readFile reads a file of bounded length.

@@ -151,6 +151,18 @@ func TestWhichFile(t *testing.T) {
 	}
 }
 
+// The application reads the same .env by python-dotenv; what that finds for these is what stands here.
+func TestDotenvMeansWhatPythonReadsInIt(t *testing.T) {
+	l, err := Load(Input{Dir: dir(t, map[string]string{".env": "A=pa$word\nB=\"pa$$word\"\nC='$pa$'\nD=${A}x$\nE=\"pa\\$w\"\n"}), Env: nothing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"A": "pa$word", "B": "pa$$word", "C": "$pa$", "D": "pa$wordx$", "E": `pa\$w`}
+	if diff := cmp.Diff(want, l.Vars); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // .env stands beside the file, and the environment wins over it.
 func TestDotenv(t *testing.T) {
 	d := dir(t, map[string]string{
