@@ -140,7 +140,7 @@ func NodesStatus(nodes []broker.Node) []NodeStatus {
 	return all
 }
 
-// Status asks Redis for what lies there, at most every 15 s.
+// Status asks Redis for what lies there, at most every glanceEvery.
 func (s *Supervisor) Status(ctx context.Context) any {
 	m := s.life.now()
 	out := &Status{
@@ -167,7 +167,7 @@ func (s *Supervisor) Status(ctx context.Context) any {
 		return out
 	}
 	out.Broker = s.brokerStatus(now, r.broker)
-	saw := s.look(ctx, true)
+	saw := s.look(ctx, glanceEvery, true)
 	for _, q := range saw.queues {
 		out.Queues = append(out.Queues, s.queueStatus(now.Config.Scaling.Queues, q))
 	}
@@ -218,7 +218,7 @@ func masked(c *broker.Condition) *broker.Condition {
 func (s *Supervisor) slotsStatus(now *settings, st pool.Status) *SlotsStatus {
 	last := s.decisions.last()
 	out := &SlotsStatus{
-		States: states(st), Target: st.Target, Max: now.Config.Pool.Concurrency, Bound: string(last.Bound), Reason: last.Reason,
+		States: states(st), Target: st.Target, Max: s.concurrency(), Bound: string(last.Bound), Reason: last.Reason,
 		Decisions: s.decisions.list(), Overrun: s.generation.Load().goTasks.overrun(), Slots: make([]SlotStatus, 0, len(st.Slots)),
 	}
 	for _, slot := range st.Slots {
