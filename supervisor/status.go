@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/agensium/agensium/celery/broker"
@@ -174,7 +175,13 @@ func (s *Supervisor) Status(ctx context.Context) any {
 	if saw.contents != nil {
 		out.Parked, out.DeadLetters = &saw.contents.Parked, &saw.contents.Dead
 	}
-	out.Nodes = NodesStatus(saw.nodes)
+	nodes := slices.Clone(saw.nodes)
+	for i := range nodes {
+		if nodes[i].ID == out.Broker.Incarnation { // the registry keeps the queues that were left: claims may still be called after them
+			nodes[i].Queues = s.consumed.list()
+		}
+	}
+	out.Nodes = NodesStatus(nodes)
 	if saw.err != nil {
 		out.Problems = append(out.Problems, redisconn.Mask(saw.err.Error()))
 	}
