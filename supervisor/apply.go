@@ -194,7 +194,6 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	now := a.s.current.Load()
 	wanted, taken := a.s.resolve(r.Loaded, now.info), a.s.resolve(r.Loaded, now.info)
 	taken.Pin(now.Effective)
-	changes := config.Diff(a.accepted, wanted.Config)
 	possible := config.Diff(now.Config, taken.Config)
 	variables := changedNames(a.loaded.Vars, r.Loaded.Vars)
 
@@ -218,6 +217,7 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 		}
 	}
 
+	changes := config.Diff(a.accepted, wanted.Config) // what the application says itself shows where a setting was given up
 	a.tell(changes, variables, now.Effective, wanted)
 	for _, note := range taken.Notes {
 		if !slices.Contains(now.Notes, note) {

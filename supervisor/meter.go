@@ -16,9 +16,13 @@ import (
 )
 
 // What the metrics and the status are made of. Counting a task must cost next to nothing; what is asked for only when somebody
-// looks may cost a little, and Redis is asked at most every lookEvery.
+// looks may cost a little: Redis is asked at most every lookEvery for metrics, which are scraped all day, and every glanceEvery for a
+// status, which a person reads.
 
-const lookEvery = 15 * time.Second
+const (
+	lookEvery   = 15 * time.Second
+	glanceEvery = time.Second
+)
 
 // unregistered stands for all names of tasks that the application does not have, since anyone can send those.
 const unregistered = "(unregistered)"
@@ -90,9 +94,8 @@ type glances struct {
 	nodes    []broker.Node
 }
 
-// look returns what is in Redis and what the children take, at most lookEvery old. The registry of nodes is read only for those who
-// want it.
-func (s *Supervisor) look(ctx context.Context, wantNodes bool) glances {
+// look returns what is in Redis and what the children take, at most so old. The registry of nodes is read only for those who want it.
+func (s *Supervisor) look(ctx context.Context, age time.Duration, wantNodes bool) glances {
 	r := s.running()
 	if r.broker == nil {
 		return glances{}
@@ -101,7 +104,7 @@ func (s *Supervisor) look(ctx context.Context, wantNodes bool) glances {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if now.Sub(g.at) >= lookEvery || g.at.IsZero() {
+	if now.Sub(g.at) >= age || g.at.IsZero() {
 		g.at, g.memory = now, childMemory(r.pool)
 		g.contents, g.queues, g.nodes = nil, nil, nil
 		if g.err = s.reachable(r.broker); g.err == nil {
@@ -170,7 +173,7 @@ func (s *Supervisor) sample(ctx context.Context) *admin.Sample {
 	if r.broker == nil {
 		return out
 	}
-	saw := s.look(ctx, false)
+	saw := s.look(ctx, lookEvery, false)
 	d := s.decisions.last()
 	st := r.pool.Status()
 	out.Slots = &admin.Slots{States: states(st), Target: st.Target, Most: s.current.Load().Config.Pool.Concurrency, Bound: string(d.Bound), Bounds: bounds, Overrun: s.generation.Load().goTasks.overrun()}

@@ -36,6 +36,7 @@ type scaler struct {
 	processes bool         // a slot is a process
 	log       hclog.Logger
 	note      func(time.Time, autoscale.Decision) // for the status
+	draining  func() bool                         // the slots go, whatever the load is
 	wake      chan struct{}
 	resting   atomic.Bool // nothing is looked at for long, unless somebody says that something happened
 
@@ -86,7 +87,7 @@ func newScaler(s *Supervisor) *scaler {
 		pool: s.pool, processes: s.generation.Load().app != nil, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
 		fleet: &fleet{meet: s.broker.Meet, log: s.log.Named("fleet")}, self: func() string { return s.broker.Status().Incarnation },
 		claims: s.broker, app: func() *python.Application { return s.generation.Load().app }, limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
-		note: s.decisions.note, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{}, private: map[int]int64{},
+		note: s.decisions.note, draining: func() bool { return s.life.now().phase == draining }, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{}, private: map[int]int64{},
 	}
 }
 
@@ -131,7 +132,9 @@ func (c *scaler) run(ctx context.Context) {
 		policy, sample := c.policy(), c.sample(ctx, now)
 		state, decision = autoscale.Decide(policy, state, sample, now)
 		c.resting.Store(decision.NextCheck > time.Second)
-		c.follow(decision)
+		if !c.draining() {
+			c.follow(decision)
+		}
 		c.share(decision.Capacity)
 		c.hold(policy, sample, decision)
 		timer.Reset(min(decision.NextCheck, c.sleep(ctx, sample.Slots, decision, now)))

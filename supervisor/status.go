@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/agensium/agensium/celery/broker"
@@ -140,7 +141,7 @@ func NodesStatus(nodes []broker.Node) []NodeStatus {
 	return all
 }
 
-// Status asks Redis for what lies there, at most every 15 s.
+// Status asks Redis for what lies there, at most every glanceEvery.
 func (s *Supervisor) Status(ctx context.Context) any {
 	m := s.life.now()
 	out := &Status{
@@ -167,14 +168,20 @@ func (s *Supervisor) Status(ctx context.Context) any {
 		return out
 	}
 	out.Broker = s.brokerStatus(now, r.broker)
-	saw := s.look(ctx, true)
+	saw := s.look(ctx, glanceEvery, true)
 	for _, q := range saw.queues {
 		out.Queues = append(out.Queues, s.queueStatus(now.Config.Scaling.Queues, q))
 	}
 	if saw.contents != nil {
 		out.Parked, out.DeadLetters = &saw.contents.Parked, &saw.contents.Dead
 	}
-	out.Nodes = NodesStatus(saw.nodes)
+	nodes := slices.Clone(saw.nodes)
+	for i := range nodes {
+		if nodes[i].ID == out.Broker.Incarnation { // the registry keeps the queues that were left: claims may still be called after them
+			nodes[i].Queues = s.consumed.list()
+		}
+	}
+	out.Nodes = NodesStatus(nodes)
 	if saw.err != nil {
 		out.Problems = append(out.Problems, redisconn.Mask(saw.err.Error()))
 	}
@@ -218,7 +225,7 @@ func masked(c *broker.Condition) *broker.Condition {
 func (s *Supervisor) slotsStatus(now *settings, st pool.Status) *SlotsStatus {
 	last := s.decisions.last()
 	out := &SlotsStatus{
-		States: states(st), Target: st.Target, Max: now.Config.Pool.Concurrency, Bound: string(last.Bound), Reason: last.Reason,
+		States: states(st), Target: st.Target, Max: s.concurrency(), Bound: string(last.Bound), Reason: last.Reason,
 		Decisions: s.decisions.list(), Overrun: s.generation.Load().goTasks.overrun(), Slots: make([]SlotStatus, 0, len(st.Slots)),
 	}
 	for _, slot := range st.Slots {

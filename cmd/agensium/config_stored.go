@@ -124,6 +124,14 @@ func (p *place) push(text, note string, dry bool) error {
 		before = p.loaded // what is stored is bad: nodes work without it
 	}
 	after, err := p.with(&next)
+	var problems config.Problems
+	if errors.As(err, &problems) { // it is not that version before it is stored
+		for i, problem := range problems {
+			if problem.File == fmt.Sprintf("redis version %d", next.Number) {
+				problems[i].File = note
+			}
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -179,6 +187,9 @@ func (configHistory) Run(c *call) error {
 	all, err := p.store.History(c.ctx)
 	if err != nil {
 		return err
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(c.std.err, "there are no settings in Redis")
 	}
 	w := tabwriter.NewWriter(c.std.out, 0, 0, 2, ' ', 0)
 	for _, v := range all {

@@ -28,16 +28,13 @@ func (h healthCommand) Run(c *call) error {
 		ask = "/livez"
 	}
 	address, home, err := c.adminAddress(h.Address)
+	var a *answered
+	if err == nil {
+		a, err = home.ask(c.ctx, address, ask)
+	}
 	if err != nil { // in one line, and never with status 2, which Docker keeps for itself
 		line, _, _ := strings.Cut(err.Error(), "\n")
 		return errors.New(line)
-	}
-	a, err := get(c.ctx, address, ask)
-	if err == nil {
-		err = home.check(address, a)
-	}
-	if err != nil {
-		return err
 	}
 	reason := strings.TrimSpace(string(a.body))
 	if a.code != http.StatusOK {
@@ -55,10 +52,10 @@ func (c *call) adminAddress(given string) (string, home, error) {
 	expected := home{any: given != ""}
 	if given == "" {
 		loaded, err := c.load(&config.Flags{})
-		if err != nil {
+		if loaded == nil {
 			return "", home{}, err
 		}
-		given, expected.settings = loaded.Config.Admin.Listen, loaded.Path
+		given, expected.settings, expected.bad = loaded.Config.Admin.Listen, loaded.Path, err
 	}
 	if given == "" {
 		return "", home{}, usage(errors.New("the admin server is switched off"), `set admin.listen, it is ""`)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,19 @@ import (
 type home struct {
 	any      bool   // an address was given, so that whoever answers is meant
 	settings string // the settings file here; without one nothing is expected
+	bad      error  // what is wrong with the settings here: a node that had them before works on
+}
+
+// ask gets an answer from the node that is meant. If there is none, and the settings are bad, that is why.
+func (h home) ask(ctx context.Context, address, path string) (*answered, error) {
+	a, err := get(ctx, address, path)
+	if err == nil {
+		err = h.check(address, a)
+	}
+	if err != nil && h.bad != nil {
+		return nil, h.bad
+	}
+	return a, err
 }
 
 // check is an error if the node that answered works with other settings than those here.

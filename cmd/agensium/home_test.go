@@ -69,6 +69,31 @@ func TestAnswerOfAnotherProject(t *testing.T) {
 	}
 }
 
+// A node works on with its old settings when the file has become bad: it is found, and says so itself. Without a node the file is why.
+func TestABadFileHidesNoNode(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("AGENSIUM_CONFIG", "")
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(admin.HeaderNode, "celery@host")
+		w.Header().Set(admin.HeaderHome, url.PathEscape(dir+"/agensium.toml"))
+		fmt.Fprintln(w, "consuming: celery")
+	}))
+	settings := "[admin]\nlisten = \"" + strings.TrimPrefix(node.URL, "http://") + "\"\n[pool]\nconcurrency = 0\n"
+	if err := os.WriteFile("agensium.toml", []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, out := told(t, "health"); status != exitOK || out != "consuming: celery\n" {
+		t.Errorf("health %d %q", status, out)
+	}
+	node.Close()
+	for _, command := range []string{"health", "status"} {
+		if status, out := told(t, command); status == exitOK || !strings.Contains(out, "agensium.toml:4: pool.concurrency: is 0") {
+			t.Errorf("%s without a node: %d %q", command, status, out)
+		}
+	}
+}
+
 // Without settings here the answer says whose it is.
 func TestAnswerSaysWhoseItIs(t *testing.T) {
 	here := t.TempDir()

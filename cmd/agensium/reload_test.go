@@ -102,6 +102,16 @@ func TestSettingsAreTakenOverWhileTasksRun(t *testing.T) {
 	cleanEnd(t, g.worker)
 }
 
+// What stands in the file was imposed on the application; what it says itself shows when it is imported anew, and is logged all the same.
+func TestASettingThatIsTakenAwayIsLogged(t *testing.T) {
+	g := newGate(t, "[results]\nexpires = '2h'\n[tasks]\nrate_limit = '9/s'\n")
+	g.printed(g.worker, " ready.")
+	g.settings("[log]\nargs = true\n")
+	g.printed(g.worker, `key=results.expires old="\"2h\"" new="\"1d\"" effect=generation origin="app (result_expires)"`)
+	g.printed(g.worker, `key=tasks.rate_limit old="\"9/s\"" new="\"\"" effect=live origin=default`)
+	cleanEnd(t, g.worker)
+}
+
 func TestABadFileChangesNothing(t *testing.T) {
 	g := newGate(t, "[pool]\nconcurrency = 1\n")
 	g.printed(g.worker, " ready.")

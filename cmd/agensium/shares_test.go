@@ -127,5 +127,10 @@ func TestTwoFloodsDivideTheSlotsByWeight(t *testing.T) {
 	g.printed(g.worker, "key=scaling.queues.a.weight")
 	g.endAll(4)
 	has(3, 1)
+	g.settings(strings.Replace(settings, ", 'b'", "", 1))
+	celerytest.Eventually(t, "a status without the queue that was left", func() bool {
+		nodes := g.status().Nodes
+		return len(nodes) == 1 && slices.Equal(nodes[0].Queues, []string{"a"})
+	})
 	g.worker.Kill()
 }

@@ -46,10 +46,7 @@ func (s statusCommand) once(c *call) error {
 	if err != nil {
 		return err
 	}
-	a, err := get(c.ctx, address, "/status")
-	if err == nil {
-		err = home.check(address, a)
-	}
+	a, err := home.ask(c.ctx, address, "/status")
 	if err == nil && a.code != http.StatusOK {
 		err = &unanswered{address, fmt.Errorf("it says %d %s", a.code, http.StatusText(a.code))}
 	}

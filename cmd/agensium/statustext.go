@@ -69,7 +69,11 @@ func renderSlots(out io.Writer, s *supervisor.SlotsStatus) {
 			states = append(states, fmt.Sprintf("%d %s", n, state))
 		}
 	}
-	fmt.Fprintf(out, "\nslots: %d of at most %d; %s; children take %s\n", len(s.Slots), s.Max, strings.Join(states, ", "), size(s.Memory))
+	fmt.Fprintf(out, "\nslots: %d of at most %d", len(s.Slots), s.Max)
+	if len(states) > 0 {
+		fmt.Fprintf(out, "; %s; children take %s", strings.Join(states, ", "), size(s.Memory))
+	}
+	fmt.Fprintln(out)
 	for i, d := range slices.Backward(s.Decisions) {
 		if i < len(s.Decisions)-5 {
 			break

@@ -20,6 +20,14 @@ func (g *gate) config(args ...string) *celerytest.Process {
 func TestNodesTakeSettingsFromRedis(t *testing.T) {
 	g := newGate(t, "[pool]\nconcurrency = 1\n")
 	g.printed(g.worker, " ready.")
+	g.write("bad.toml", "[pool]\nconcurency = 2\n")
+	bad := g.start("-A", "gated", "config", "push", "bad.toml")
+	if status := bad.Wait(); status != exitUsage || !strings.Contains(bad.Output(), "agensium: bad.toml:2: pool.concurency: is unknown") {
+		t.Errorf("a bad file: status %d: %s", status, bad.Output())
+	}
+	if out := g.config("history").Output(); !strings.Contains(out, "there are no settings in Redis") {
+		t.Errorf("history of nothing: %s", out)
+	}
 	g.write("pushed.toml", "[pool]\nconcurrency = 2\n[scaling]\nmin = 2\n[python.environment]\nGREETING = 'pushed'\n")
 	g.config("push", "pushed.toml")
 	g.printed(g.worker, `key=pool.concurrency old=1 new=2 effect=live origin="redis version 1"`)

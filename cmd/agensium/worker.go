@@ -90,7 +90,7 @@ func loadAll(in config.Input) (*config.Loaded, error) {
 	loaded, err := config.Load(in)
 	var problems config.Problems
 	if errors.As(err, &problems) {
-		return nil, usage(problems, "")
+		return loaded, usage(problems, "")
 	}
 	return loaded, err
 }

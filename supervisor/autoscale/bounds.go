@@ -35,8 +35,11 @@ func (s State) limits(policy Policy, sample Sample, temporary Temporary) []limit
 	add := func(bound Bound, slots int, hard bool, words func() string) {
 		all = append(all, limit{bound, max(0, slots), hard, words})
 	}
-	ceiling := max(policy.Max, temporary.Floor)
-	add(BoundMax, ceiling, true, func() string { return fmt.Sprintf("%d allowed", ceiling) })
+	if n := temporary.Floor; n > policy.Max {
+		add(BoundControl, n, true, func() string { return fmt.Sprintf("%d until told otherwise", n) })
+	} else {
+		add(BoundMax, policy.Max, true, func() string { return fmt.Sprintf("%d allowed", policy.Max) })
+	}
 	if n := temporary.Ceiling; n > 0 {
 		add(BoundControl, n, true, func() string { return fmt.Sprintf("%d until told otherwise", n) })
 	}

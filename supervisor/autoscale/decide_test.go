@@ -228,6 +228,21 @@ func TestUnknownQueuesKeepTheTarget(t *testing.T) {
 	}
 }
 
+// What remote control asks for above the settings is said to be that, and all slots busy is no lack of knowledge.
+func TestWordsAtTheBound(t *testing.T) {
+	policy := Policy{Min: 1, Max: 4, Window: 10 * time.Second}
+	for want, temporary := range map[string]Temporary{
+		"target 4: every slot is busy, and what waits was not counted; held by max: 4 allowed":                  {},
+		"target 6: every slot is busy, and what waits was not counted; held by control: 6 until told otherwise": {Floor: 6},
+	} {
+		policy.Temporary = temporary
+		state, d := Decide(policy, State{}, one(Queue{Due: 12, Service: time.Second}, Slots{Idle: 1}), start)
+		if _, d = Decide(policy, state, Sample{Unknown: true, Slots: Slots{Busy: d.Target}}, start); d.Reason != want {
+			t.Errorf("%s, want %s", d.Reason, want)
+		}
+	}
+}
+
 func TestPressureLadder(t *testing.T) {
 	policy := Policy{Min: 1, Max: 16, Window: 30 * time.Second}
 	sample := one(Queue{Due: 50, Service: time.Second}, Slots{Idle: 2, Busy: 6})

@@ -37,12 +37,16 @@ func (w words) String() string {
 
 func (w words) cause() string {
 	switch {
+	case w.policy.fixed() && w.floor == 0:
+		return "nothing is to be consumed"
 	case w.policy.fixed() && w.floor == w.policy.Min:
 		return fmt.Sprintf("fixed at %d", w.floor)
 	case w.asleep:
 		return "nothing waited or ran for " + span(w.quiet)
 	case w.floor > w.highest && w.floor > w.policy.Min && w.floor > reserved(w.sample.Queues):
 		return "asked for by remote control"
+	case w.sample.Unknown && w.held != nil && w.held.hard && w.sample.Slots.Idle == 0:
+		return "every slot is busy, and what waits was not counted"
 	case w.sample.Unknown:
 		return "the queues were not counted, so the last wish stays"
 	case w.floor > w.highest:

@@ -53,7 +53,8 @@ func (l *Loaded) Input() Input { return l.in }
 
 const fileName = "agensium.toml"
 
-// Load reads and checks the settings. Its error is of type [Problems] and holds all that is wrong.
+// Load reads and checks the settings. Its error is of type [Problems] and holds all that is wrong; what could be read is returned beside it,
+// for those who only want to find the node that works on with its old settings.
 func Load(in Input) (*Loaded, error) {
 	if in.Env == nil {
 		in.Env = os.LookupEnv
@@ -98,10 +99,10 @@ func Load(in Input) (*Loaded, error) {
 	b := l.build(AppSettings{})
 	maps.Copy(l.Vars, l.env.files.values)
 	problems = slices.AppendSeq(problems, maps.Values(l.env.files.problems))
-	if problems = append(problems, b.problems...); len(problems) > 0 {
-		return nil, problems.sorted()
-	}
 	l.Effective = b.effective()
+	if problems = append(problems, b.problems...); len(problems) > 0 {
+		return l, problems.sorted()
+	}
 	return l, nil
 }
 

@@ -86,6 +86,13 @@ func (b *builder) relateQueues() {
 	if len(c.Consumed()) == 0 {
 		b.conflict("broker.exclude", "broker.queues", "leaves no queue to consume")
 	}
+	if b.origins.Set("broker.queues") {
+		for _, name := range slices.Sorted(maps.Keys(c.Scaling.Queues)) {
+			if !slices.Contains(c.Consumed(), name) {
+				b.note(key("scaling", "queues", name), "this queue is not consumed: broker.queues ("+b.origins["broker.queues"].String()+")")
+			}
+		}
+	}
 	if steps := c.Broker.PrioritySteps; len(steps) == 0 || steps[0] != 0 || !slices.IsSorted(steps) {
 		b.wrong("broker.priority_steps", "must begin with 0 and rise")
 	}

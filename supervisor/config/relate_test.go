@@ -28,6 +28,14 @@ func TestPlaceOfAProblem(t *testing.T) {
 	}
 }
 
+// A share for a queue that nobody consumes is often a slip of the pen.
+func TestShareOfAQueueThatIsNotConsumed(t *testing.T) {
+	l := must(t, Input{Dir: dir(t, map[string]string{fileName: "[broker]\nqueues = ['mail', 'bulk']\n[scaling.queues.mial]\nmin = 1\n[scaling.queues.bulk]\nmin = 1\n"})})
+	if len(l.Notes) != 1 || l.Notes[0].Key != "scaling.queues.mial" || !strings.HasPrefix(l.Notes[0].Text, "this queue is not consumed: broker.queues (") {
+		t.Errorf("%+v", l.Notes)
+	}
+}
+
 // The application's own contradictions are not ours to refuse.
 func TestTheApplicationIsNotRefused(t *testing.T) {
 	e := must(t, Input{}).Resolve(AppSettings{
