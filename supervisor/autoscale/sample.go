@@ -7,8 +7,10 @@ import "time"
 type Sample struct {
 	// Unknown says that the queues could not be read. The target then stays, but the bounds still hold.
 	Unknown bool
-	Queues  []Queue
-	Slots   Slots
+	// Heard says that a message is told of when it comes, also while no slot is idle.
+	Heard  bool
+	Queues []Queue
+	Slots  Slots
 
 	// StartTime is how long an executor takes until it can run a task.
 	StartTime time.Duration
