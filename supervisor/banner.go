@@ -25,10 +25,17 @@ func (s *Supervisor) banner(out io.Writer) {
 	if results == "" {
 		results = "disabled"
 	}
-	fmt.Fprintf(out, "\n%s  %s\n\n", s.node, s.o.Version)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	record := []any{"node", s.node, "version", s.o.Version}
 	line := func(key, format string, args ...any) {
-		fmt.Fprintf(w, "  %s\t%s\n", key, fmt.Sprintf(format, args...))
+		words := fmt.Sprintf(format, args...)
+		fmt.Fprintf(w, "  %s\t%s\n", key, words)
+		if key == "" { // goes on with the line before
+			record[len(record)-1] = fmt.Sprint(record[len(record)-1], "; ", words)
+		} else {
+			record = append(record, key, words)
+		}
 	}
 	if s.generation.Load().app != nil {
 		line("app", "%s (%s), %d tasks", or(c.Python.App, "celeryconfig"), or(info.App, "default"), len(info.Tasks))
@@ -53,8 +60,12 @@ func (s *Supervisor) banner(out io.Writer) {
 	if s.o.Loaded.Path != "" {
 		line("settings", "%s", s.o.Loaded.Path)
 	}
+	if c.Log.Format == "json" {
+		s.log.Info("starting", record...)
+		return
+	}
 	w.Flush()
-	fmt.Fprintln(out)
+	fmt.Fprintf(out, "\n%s  %s\n\n%s\n", s.node, s.o.Version, text.String())
 }
 
 // meteredWords says what will be billed where commands are.
