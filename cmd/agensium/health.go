@@ -55,8 +55,10 @@ func (c *call) adminAddress(given string) (string, home, error) {
 	expected := home{any: given != ""}
 	if given == "" {
 		loaded, err := c.load(&config.Flags{})
-		if err != nil {
-			return "", home{}, err
+		if err != nil { // the node may run on with what the file said before
+			if loaded = config.Glance(c.input(&config.Flags{})); loaded == nil {
+				return "", home{}, err
+			}
 		}
 		given, expected.settings = loaded.Config.Admin.Listen, loaded.Path
 	}

@@ -55,6 +55,23 @@ const fileName = "agensium.toml"
 
 // Load reads and checks the settings. Its error is of type [Problems] and holds all that is wrong.
 func Load(in Input) (*Loaded, error) {
+	l, problems, _ := load(in)
+	if len(problems) > 0 {
+		return nil, problems.sorted()
+	}
+	return l, nil
+}
+
+// Glance is Load for who asks a node that runs: single settings may be wrong, which the node has refused. nil: the file cannot be read at all.
+func Glance(in Input) *Loaded {
+	l, _, readable := load(in)
+	if !readable {
+		return nil
+	}
+	return l
+}
+
+func load(in Input) (_ *Loaded, _ Problems, readable bool) {
 	if in.Env == nil {
 		in.Env = os.LookupEnv
 	}
@@ -87,6 +104,7 @@ func Load(in Input) (*Loaded, error) {
 	}
 	if err == nil && l.Path != "" {
 		doc, bad := parse(Document{Name: l.Path, Text: text})
+		readable = len(bad) == 0
 		problems = append(problems, bad...)
 		l.docs = append(l.docs, doc)
 	}
@@ -98,11 +116,8 @@ func Load(in Input) (*Loaded, error) {
 	b := l.build(AppSettings{})
 	maps.Copy(l.Vars, l.env.files.values)
 	problems = slices.AppendSeq(problems, maps.Values(l.env.files.problems))
-	if problems = append(problems, b.problems...); len(problems) > 0 {
-		return nil, problems.sorted()
-	}
 	l.Effective = b.effective()
-	return l, nil
+	return l, append(problems, b.problems...), readable
 }
 
 // moduleName is what celery --config takes.
