@@ -26,7 +26,8 @@ type Inspection struct {
 // Inspect imports the application as Run does, settles the settings, and ends what it started. An application that does not start
 // is part of the findings; the error is about the settings.
 func Inspect(ctx context.Context, o Options) (*Inspection, error) {
-	s := &Supervisor{o: o, log: hclog.NewNullLogger(), stopping: newStopping(), life: newLife(time.Now()), ending: make(chan struct{})}
+	silent := hclog.NewNullLogger()
+	s := &Supervisor{o: o, log: silent, printed: silent, stopping: newStopping(), life: newLife(time.Now()), ending: make(chan struct{})}
 	s.current.Store(&settings{Effective: &o.Loaded.Effective})
 	found := &Inspection{}
 	if c := o.Loaded.Config.Python; c.App != "" {

@@ -21,7 +21,7 @@ type reloads struct {
 // ReloadStatus tells of the settings in place.
 type ReloadStatus struct {
 	Taken   time.Time `json:"taken"`
-	Last    time.Time `json:"last"`
+	Last    time.Time `json:"last,omitzero"`
 	Error   string    `json:"error,omitempty"` // the last one was refused, and the settings are older
 	Reloads uint64    `json:"reloads"`
 	Refused uint64    `json:"refused"`

@@ -198,7 +198,7 @@ func (c *scaler) bound(t autoscale.Temporary) {
 }
 
 // sample looks at everything that the decision needs. The queues are counted, which costs commands, only when it matters: no slot
-// is idle that every queue may use, and there could be more of them.
+// is idle that every queue may use, the broker would not take a message without one either, and there could be more of them.
 func (c *scaler) sample(ctx context.Context, now time.Time) autoscale.Sample {
 	status := c.pool.Status()
 	s := autoscale.Sample{Slots: autoscale.Slots{Idle: status.Count(pool.Idle), Busy: status.Count(pool.Busy), Starting: status.Count(pool.Starting)}}
@@ -207,15 +207,16 @@ func (c *scaler) sample(ctx context.Context, now time.Time) autoscale.Sample {
 		s.Slots.Owed = 1
 	}
 	p, minima := c.policy(), c.settings().Config.Scaling.Queues
+	s.Heard = c.spare && s.Slots.Owed == 0 && len(minima) == 0
 	open := s.Slots.Idle - c.estimates.kept(c.queues(), minima) // idle slots that wait on every queue
-	if fixed := p.Min >= p.Max; !fixed && open <= 0 && s.Slots.Busy+s.Slots.Owed > 0 && s.Slots.Busy+s.Slots.Starting < p.Max {
+	if fixed := p.Min >= p.Max; !fixed && open <= 0 && !s.Heard && s.Slots.Busy+s.Slots.Owed > 0 && s.Slots.Busy+s.Slots.Starting < p.Max {
 		var err error
 		if due, err = c.depths(ctx); err != nil {
 			c.log.Debug("queues not counted", "error", err)
 			s.Unknown = true
 		}
-	} else if due = c.noticed(); open > 0 || s.Slots.Busy == 0 {
-		due = map[string]int{} // an idle slot waits on every queue: they are empty
+	} else if due = c.noticed(); open > 0 || s.Heard || s.Slots.Busy == 0 {
+		due = map[string]int{} // an idle slot, or the broker for one to come, waits on every queue: they are empty
 	} else {
 		s.Unknown = due == nil
 	}

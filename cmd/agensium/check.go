@@ -27,6 +27,7 @@ func (k *checkCommand) Run(c *call) error {
 		return setup(err)
 	}
 	subject := check.Subject{Settings: found.Effective, Broker: found.Broker, Results: found.Results}
+	subject.Nothing = app == "" && len(found.Effective.Config.Commands) == 0
 	if app != "" {
 		subject.App = &check.Application{Name: app, Interpreter: found.Interpreter, Why: found.Why, Info: found.Info, Err: found.StartError}
 	}

@@ -41,6 +41,10 @@ func TestAnswerOfAnotherProject(t *testing.T) {
 	}
 	t.Setenv("AGENSIUM_CONFIG", "")
 	other := fmt.Sprintf("agensium: no node answers on %s: that is celery@host of %s/agensium.toml, and not the node of %s/agensium.toml\n", address, blog, shop)
+	spoiled := t.TempDir() // by an edit that the node has refused
+	if err := os.WriteFile(filepath.Join(spoiled, "agensium.toml"), []byte(settings+"[pool]\nconcurency = 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		home, dir string
 		args      []string
@@ -48,6 +52,7 @@ func TestAnswerOfAnotherProject(t *testing.T) {
 		said      string
 	}{
 		"ours":                        {blog + "/agensium.toml", blog, nil, 0, "consuming: celery\n"},
+		"spoiled":                     {spoiled + "/agensium.toml", spoiled, nil, 0, "consuming: celery\n"},
 		"another's":                   {blog + "/agensium.toml", shop, nil, 1, other},
 		"asked for":                   {blog + "/agensium.toml", shop, []string{"--address", address}, 0, "consuming: celery\n"},
 		"ours by its settings":        {blog + "/agensium.toml", shop, []string{"--config", blog + "/agensium.toml"}, 0, "consuming: celery\n"},

@@ -118,7 +118,7 @@ func settingsFile(app string) string {
 const environmentExample = `# Copy this to .env and fill it in; .env stays out of version control. The environment is stronger than .env, and both are read by
 # agensium.toml ("${NAME}") and by the application.
 
-# The broker and the results, unless the application or agensium.toml says otherwise. TLS: rediss://
+# The broker and the results, unless the application or agensium.toml says otherwise. TLS: rediss://host:6379/0?ssl_cert_reqs=required
 REDIS_URL=redis://localhost:6379/0
 # Or each by itself, stronger than the application's own settings:
 #CELERY_BROKER_URL=

@@ -30,6 +30,9 @@ func TestWhatTasksPrintBecomesRecords(t *testing.T) {
 	node := s.logging(file, "-c", "1", "--log-format", "json", "-f", file)
 	id := strings.TrimSpace(s.script("import proj; r = proj.talk.delay(); r.get(timeout=15); print(r.id)"))
 	cleanEnd(t, node)
+	if out := node.Output(); out != "" {
+		t.Errorf("said beside the records: %s", out)
+	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

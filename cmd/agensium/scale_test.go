@@ -1,9 +1,11 @@
 package main
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agensium/agensium/celery/celerytest"
 )
@@ -40,6 +42,30 @@ func TestEachMessageThatWaitsHasASlotStartedForIt(t *testing.T) {
 	if left := g.left(); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}
+}
+
+// The broker takes the next message without a slot and tells of it: nobody has to count queues for as long as a task runs.
+func TestALongTaskCostsNoLooks(t *testing.T) {
+	g := newGate(t, "[lease]\nttl = '3s'\n", "--autoscale=6,1")
+	g.printed(g.worker, " ready.")
+	g.send("celery", "a")
+	g.noted("began", 1)
+	calls := regexp.MustCompile(`cmdstat_llen:calls=\d+`)
+	var left time.Duration
+	counted := "nothing yet"
+	celerytest.Eventually(t, "a renewal of the lease and no look since the one before", func() bool {
+		before := left
+		left = g.broker().PTTL(t.Context(), g.broker().Keys(t.Context(), "agensium:lease:*").Val()[0]).Val()
+		if left <= before {
+			return false
+		}
+		last := counted
+		counted = calls.FindString(g.broker().Info(t.Context(), "commandstats").Val())
+		return counted == last
+	})
+	g.finish("a")
+	g.noted("ended", 1)
+	cleanEnd(t, g.worker)
 }
 
 func TestTheFirstMessageWakesTheApplication(t *testing.T) {

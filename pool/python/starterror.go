@@ -2,6 +2,7 @@ package python
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/agensium/agensium/pool/child"
@@ -63,8 +64,16 @@ func (e *StartError) Hint() string {
 		return "Celery is not installed for this interpreter: set python.interpreter, or install celery[redis] there"
 	case e.Module == "redis":
 		return "redis-py is not installed for this interpreter: install celery[redis] there"
-	case e.Module != "":
+	case slices.Contains(partsOfPython, e.Module):
+		return fmt.Sprintf("this Python was built without %s: set python.interpreter to another, or build it again where the library that it needs is installed", e.Module)
+	case e.Module != "" && e.ownModule():
 		return fmt.Sprintf("no module %q for this interpreter in this directory: check python.app, python.interpreter and the working directory", e.Module)
+	case e.Module != "":
+		return fmt.Sprintf("no module %q for this interpreter: install it there, or check python.interpreter and the working directory", e.Module)
+	case e.Type == "ImportError" && strings.Contains(e.Message, "shared object file"):
+		return "a compiled module needs a library of the system that is not there: install it; in an image, in its last stage"
+	case strings.Contains(e.Message, "ssl_cert_reqs"):
+		return "write ?ssl_cert_reqs=required behind the URL of the results: Celery wants it there with rediss://"
 	case e.Type == typeTimeout:
 		return "it hangs there, or takes longer: python.start_timeout gives it more time"
 	case e.Type == "ImportError" && strings.Contains(e.Message, "circular import"):
@@ -79,6 +88,19 @@ func (e *StartError) Hint() string {
 	return ""
 }
 
+// partsOfPython are modules that a Python lacks which was built without some library.
+var partsOfPython = []string{
+	"_bz2", "_ctypes", "_curses", "_dbm", "_decimal", "_gdbm", "_hashlib", "_lzma", "_sqlite3", "_ssl", "_tkinter", "_uuid", "_zstd", "readline", "zlib",
+}
+
+// ownModule tells whether the module that is missing is the one that was asked for, or of its package.
+func (e *StartError) ownModule() bool {
+	name, _, _ := strings.Cut(strings.TrimPrefix(e.Doing, "import "), ":")
+	asked, _, _ := strings.Cut(name, ".")
+	missing, _, _ := strings.Cut(e.Module, ".")
+	return asked == missing
+}
+
 // OfTheCode tells whether only somebody who changes the code, the settings or what is installed can cure it.
 func (e *StartError) OfTheCode() bool {
 	switch e.Type {
@@ -89,6 +111,6 @@ func (e *StartError) OfTheCode() bool {
 }
 
 func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
 	return line
 }

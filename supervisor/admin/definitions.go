@@ -123,7 +123,7 @@ var (
 	reconnects    = define("broker_reconnects_total", counter, "Times that Redis was usable again after it was not.")
 	connections   = define("redis_connections", gauge, "Open connections of the broker.")
 	dials         = define("redis_dials_total", counter, "Connections that were opened.")
-	commands      = define("redis_commands_total", counter, "Redis commands sent, by purpose.", "purpose").of("claim, wait, result, settle, lease, registry, recover, park, unacked, dead, sample")
+	commands      = define("redis_commands_total", counter, "Redis commands sent, by purpose.", "purpose").of("claim, wait, result, settle, lease, registry, recover, park, unacked, dead, sample, limit")
 	claimsWaiting = define("claims_waiting", gauge, "Free slots that wait for a message.")
 	claimsHeld    = define("claims_held", gauge, "Messages that are held.")
 	claimsDoubt   = define("claims_in_doubt", gauge, "Claim keys that a cut connection may still fill.")

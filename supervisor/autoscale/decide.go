@@ -89,7 +89,7 @@ func (s State) nextCheck(policy Policy, sample Sample, d Decision, floor int) ti
 	switch {
 	case slots.size() < d.Target || slots.Starting > 0:
 		return shortCheck
-	case slots.Idle == 0 && d.Target > 0 && d.Bound == BoundNone:
+	case slots.Idle == 0 && d.Target > 0 && d.Bound == BoundNone && !sample.Heard:
 		// A message that comes now finds no slot, and nobody would tell.
 		return min(max(policy.SLO/10, shortCheck), busyCheck)
 	case slots.Busy > 0 || active(sample) || sample.Unknown || slots.size() > d.Target || s.pressure > Calm:

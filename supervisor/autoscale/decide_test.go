@@ -286,6 +286,8 @@ func TestPressureLadder(t *testing.T) {
 
 func TestNextCheck(t *testing.T) {
 	slo := Policy{Min: 1, Max: 16, SLO: 30 * time.Second}
+	heard := one(Queue{Service: time.Hour, Busy: 1}, Slots{Busy: 1})
+	heard.Heard = true
 	tests := map[string]struct {
 		policy Policy
 		sample Sample
@@ -296,6 +298,7 @@ func TestNextCheck(t *testing.T) {
 		"slots start":            {slo, one(Queue{}, Slots{Idle: 1, Starting: 1}), shortCheck},
 		"slots are missing":      {slo, one(Queue{Due: 9}, Slots{Idle: 1}), shortCheck},
 		"no slot would hear":     {Range(16, 1), one(Queue{Service: time.Hour, Busy: 1}, Slots{Busy: 1}), shortCheck},
+		"the broker hears":       {Range(16, 1), heard, time.Second},
 		"no slot would hear SLO": {slo, one(Queue{Service: time.Second, Busy: 1}, Slots{Busy: 1}), time.Second},
 		"all busy at the bound":  {Fixed(4), one(Queue{Due: 9, Busy: 4}, Slots{Busy: 4}), time.Second},
 	}

@@ -8,8 +8,10 @@ type Sample struct {
 	// Unknown says that the queues were not counted: they could not be read, or every slot that is allowed is busy and nobody had to
 	// ask. The target then stays, but the bounds still hold.
 	Unknown bool
-	Queues  []Queue
-	Slots   Slots
+	// Heard says that a message is told of when it comes, also while no slot is idle.
+	Heard  bool
+	Queues []Queue
+	Slots  Slots
 
 	// StartTime is how long an executor takes until it can run a task.
 	StartTime time.Duration

@@ -16,6 +16,7 @@ type Subject struct {
 	Broker   *redisconn.Target // nil: the embedded one
 	Results  *redisconn.Target // nil, or the same as Broker: no Redis of its own
 	App      *Application      // nil: no application is configured
+	Nothing  bool              // and nothing else that could run
 	Env      config.Lookup     // nil: os.LookupEnv
 	Resolver *net.Resolver     // nil: the system's
 	Each     func(Result)      // is called with each result as soon as it is there; may be nil
@@ -53,8 +54,11 @@ func Run(ctx context.Context, s Subject) Report {
 		r.redis(ctx, s.Results, forResults)
 		r.prefix = ""
 	}
-	if s.App != nil {
+	switch {
+	case s.App != nil:
 		r.application()
+	case s.Nothing:
+		r.add(warning("application", "Name it: agensium check -A module:app; or set python.app or CELERY_APP.", "none is named: only Redis was looked at"))
 	}
 	return r.report
 }

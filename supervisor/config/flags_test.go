@@ -59,6 +59,8 @@ func TestBadFlags(t *testing.T) {
 		`--heartbeat-interval: and --without-heartbeat contradict each other`:               {WithoutHeartbeat: true, HeartbeatInterval: ptr(1.0)},
 		`--loglevel: is "LOUD": allowed is trace, debug`:                                    {LogLevel: "LOUD"},
 		`--broker: broker.url "amqp://u:***@h" is no Redis`:                                 {Broker: "amqp://u:" + secret + "@h"},
+		`--broker: broker.url "***@h:6379" is no Redis`:                                     {Broker: "u:" + secret + "@h:6379"},
+		`--broker: broker.url "***@h" is no Redis`:                                          {Broker: "redis//u:" + secret + "@h"},
 		`--app: python.app "proj tasks" is no Python name`:                                  {App: "proj tasks"},
 		`--exclude-queues: broker.exclude leaves no queue to consume`:                       {Queues: []string{"a"}, ExcludeQueues: []string{"a"}},
 	} {

@@ -43,7 +43,11 @@ func (f *files) read(name, path, source string) (string, bool) {
 	}
 	text, err := readFile(path)
 	value := strings.TrimRight(string(text), "\r\n")
-	if err == nil && strings.ContainsAny(value, "\r\n\x00") {
+	switch {
+	case err != nil:
+	case value == "":
+		err = errors.New("is empty")
+	case strings.ContainsAny(value, "\r\n\x00"):
 		err = errors.New("has more than one line")
 	}
 	if err != nil {

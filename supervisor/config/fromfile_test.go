@@ -35,12 +35,12 @@ func TestFileBesideTheSettings(t *testing.T) {
 }
 
 func TestVariableFromBadFile(t *testing.T) {
-	here := dir(t, map[string]string{"lines": "redis://:Geheim-5@a\nGeheim-5\n", "url": "gopher://:Geheim-5@a:b:c/\n", "zero": "Geheim-5\x00"})
+	here := dir(t, map[string]string{"lines": "redis://:Geheim-5@a\nGeheim-5\n", "url": "gopher://:Geheim-5@a:b:c/\n", "zero": "Geheim-5\x00", "empty": "\n"})
 	if err := os.Mkdir(filepath.Join(here, "directory"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"lines": "more than one line", "missing": "no such file", "directory": "is a directory", "zero": "more than one line", "url": "broker.url",
+		"lines": "more than one line", "missing": "no such file", "directory": "is a directory", "zero": "more than one line", "empty": "is empty", "url": "broker.url",
 	} {
 		_, err := Load(Input{Dir: here, Env: env(map[string]string{"REDIS_URL_FILE": name})})
 		if err == nil || !strings.Contains(err.Error(), want) {

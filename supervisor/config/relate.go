@@ -120,7 +120,7 @@ func (b *builder) relateNames() {
 		ok = false
 	}
 	if !ok && c.Broker.URL != Embedded {
-		b.wrong("broker.url", strconv.Quote(Mask(c.Broker.URL))+` is no Redis; allowed are redis://, rediss://, unix://, sentinel:// and "embedded"`)
+		b.wrong("broker.url", strconv.Quote(maskAny(c.Broker.URL))+` is no Redis; allowed are redis://, rediss://, unix://, sentinel:// and "embedded"`)
 	}
 	if app := c.Python.App; app != "" && !appName.MatchString(app) {
 		b.wrong("python.app", strconv.Quote(app)+` is no Python name; allowed is module:app, such as "proj.celery_app:app"`)
