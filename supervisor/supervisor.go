@@ -235,16 +235,23 @@ func (s *Supervisor) work(ctx context.Context) error {
 	loops.Go(func() { s.scaler.run(ctx) })
 	loops.Go(func() { s.heartbeats(ctx) })
 	loops.Go(func() { s.watch().run(ctx) })
-	s.generation.Load().ready()
 	s.applier.begin(s.o.Loaded)
 	applied, stopApplying := s.applying(ctx)
-	s.log.Info(s.node + " ready.")
 
 	var failure error
-	select {
-	case failure = <-serving:
-		s.stopping.fail(failure)
-	case <-s.stopping.warm:
+	connected := s.broker.Connected()
+	for ending := false; !ending; {
+		select {
+		case <-connected:
+			connected = nil
+			s.generation.Load().ready()
+			s.log.Info(s.node + " ready.")
+		case failure = <-serving:
+			s.stopping.fail(failure)
+			ending = true
+		case <-s.stopping.warm:
+			ending = true
+		}
 	}
 	if s.control != nil {
 		s.control.Events.Leave()

@@ -42,6 +42,7 @@ type Broker struct {
 	started  atomic.Bool
 	life     context.Context // ends when everything has to stop
 	end      context.CancelFunc
+	begun    chan struct{} // the first incarnation has begun
 	ended    chan struct{} // the engine has ended
 	loops    sync.WaitGroup
 	closing  sync.Once
@@ -53,7 +54,7 @@ func New(o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("broker options: %w", err)
 	}
-	b := &Broker{opt: o, log: o.Log, ended: make(chan struct{})}
+	b := &Broker{opt: o, log: o.Log, begun: make(chan struct{}), ended: make(chan struct{})}
 	b.inbox.wake = make(chan struct{}, 1)
 	b.SetBounds(Bounds{o.MaxDeliveries, o.MaxDeadLetters, o.DeadLetterAge})
 	b.life, b.end = context.WithCancel(context.Background())
@@ -111,6 +112,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	close(b.ended)
 	return nil
 }
+
+// Connected is closed when Redis knows of this node and claims may begin, the first time.
+func (b *Broker) Connected() <-chan struct{} { return b.begun }
 
 const closeTimeout = 10 * time.Second
 

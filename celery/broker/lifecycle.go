@@ -63,6 +63,7 @@ func (e *engine) incarnate(life context.Context) error {
 	e.fine()
 	if first {
 		e.log.Info("connected", "id", n.id)
+		close(e.b.begun)
 		e.b.parking.poke()
 		e.b.leftover.poke()
 	}

@@ -171,13 +171,16 @@ func documents(t *testing.T, f *celerytest.Fixture) (found map[string]recorded, 
 	return found, sizes
 }
 
-var changing = regexp.MustCompile(`Job: \d+|\d{4}-\d\d-\d\dT[0-9:.]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b`)
+// jobNumber is what billiard says of a lost worker, from 4.3 on not always.
+var jobNumber = regexp.MustCompile(` Job: \d+`)
+
+var changing = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b`)
 
 // plainDocument is what of a result does not differ from run to run.
 func plainDocument(t *testing.T, raw []byte) map[string]any {
 	t.Helper()
 	var doc map[string]any
-	if err := json.Unmarshal(changing.ReplaceAll(raw, []byte("N")), &doc); err != nil {
+	if err := json.Unmarshal(changing.ReplaceAll(jobNumber.ReplaceAll(raw, nil), []byte("N")), &doc); err != nil {
 		return map[string]any{"status": "", "raw": string(raw)}
 	}
 	plain := map[string]any{"status": doc["status"], "result": doc["result"], "parent_id": doc["parent_id"], "group_id": doc["group_id"]}

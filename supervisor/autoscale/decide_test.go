@@ -219,7 +219,7 @@ func TestUnknownQueuesKeepTheTarget(t *testing.T) {
 	state, _ := Decide(policy, State{}, one(Queue{Due: 12, Service: time.Second}, Slots{Idle: 1}), start)
 	blind := Sample{Unknown: true, Slots: Slots{Idle: 12}}
 	state, d, now := drive(policy, state, blind, start, 300)
-	if d.Target != 12 || d.Reason != "target 12: the queues could not be read, so the last wish stays" {
+	if d.Target != 12 || d.Reason != "target 12: the queues were not counted, so the last wish stays" {
 		t.Fatal(d.Reason)
 	}
 	blind.Memory = Memory{Limit: 1 << 30, Used: 500 << 20, Children: 500 << 20, Child: 300 << 20}

@@ -44,7 +44,7 @@ func (w words) cause() string {
 	case w.floor > w.highest && w.floor > w.policy.Min && w.floor > reserved(w.sample.Queues):
 		return "asked for by remote control"
 	case w.sample.Unknown:
-		return "the queues could not be read, so the last wish stays"
+		return "the queues were not counted, so the last wish stays"
 	case w.floor > w.highest:
 		return fmt.Sprintf("the minimum, %s", w.load())
 	case w.steady > w.highest:

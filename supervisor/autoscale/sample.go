@@ -5,7 +5,8 @@ import "time"
 // Sample is what the supervisor sees at one moment. Numbers of queues are those of the whole fleet; slots, memory, processors
 // and connections are those of this node.
 type Sample struct {
-	// Unknown says that the queues could not be read. The target then stays, but the bounds still hold.
+	// Unknown says that the queues were not counted: they could not be read, or every slot that is allowed is busy and nobody had to
+	// ask. The target then stays, but the bounds still hold.
 	Unknown bool
 	Queues  []Queue
 	Slots   Slots

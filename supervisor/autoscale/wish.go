@@ -42,7 +42,9 @@ func wishFor(policy Policy, sample Sample) terms {
 		rate := max(0, q.Arrivals)
 		load := rate * min(q.Service, max(usable(policy.SLO), sample.StartTime)).Seconds()
 		t.load += load
-		t.stand += rate * q.Service.Seconds()
+		if rate > 0 {
+			t.stand += (rate + oneMore) * q.Service.Seconds()
+		}
 		t.keep += behind * load
 		t.reserve += f * math.Sqrt(rate*lead(sample.StartTime, left))
 		t.held += stay(left, q.Service) * float64(q.Busy)
@@ -115,15 +117,18 @@ func lateness(slo, oldest time.Duration) float64 {
 }
 
 // steady is the number of slots below which a queue would build up until there are more again. The target does not fall below it, so
-// that it stands still under a load that stands still. What is less than a seventh of a slot may be the error of the estimate; where
-// nothing is to wait, only what would take longer than the rate is looked at to make a message wait does not count.
+// that it stands still under a load that stands still. What is less than a seventh of a slot may be the error of the estimate: where
+// messages may wait for a while it does not count, where nothing is to wait it is on the safe side.
 func (t terms) steady() int {
 	slots := t.load - 0.15
 	if t.strict {
-		slots = t.stand - 0.005
+		slots = t.stand
 	}
 	return int(min(math.Ceil(slots), math.MaxInt32))
 }
+
+// oneMore is the error of a rate: it counts whole messages, for most of a minute.
+const oneMore = 1.0 / 50
 
 // filled is how many slots arrivals fill, for the words of the reason.
 func (t terms) filled() float64 {
