@@ -232,7 +232,7 @@ func (e *engine) conclude(err error) (refusal error) {
 func (e *engine) trouble(life context.Context, err error) {
 	e.doubtLines(err)
 	e.tally.connected.Store(answered(err))
-	d := e.backoff.next()
+	d := min(e.backoff.next(), e.b.opt.BusyLease/3) // others wait a lease for us to come back
 	if c, changed := e.tally.queues.set(err); changed {
 		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.Round(time.Millisecond).String())
 	}

@@ -150,8 +150,24 @@ func (l *lease) renew(life context.Context) (time.Duration, error) {
 	if due := since.Add(ttl / 3); now.Before(due) && want >= ttl {
 		return due.Sub(now), nil
 	}
+	return l.write(life, id, want, now)
+}
+
+// prove renews the lease before its time, to see whether Redis takes writes, and has since then.
+func (l *lease) prove(life context.Context, since time.Time) error {
+	l.mu.Lock()
+	id, ttl := l.incarnation, l.ttl
+	l.mu.Unlock()
+	_, err := l.write(life, id, ttl, since)
+	return err
+}
+
+// write renews the lease and returns when to do it again. asked is when the first command was sent that tells of Redis what this one tells.
+func (l *lease) write(life context.Context, id string, want time.Duration, asked time.Time) (time.Duration, error) {
+	now := time.Now()
 	l.b.tally.commands.add(purposeLease, 1)
 	err := l.b.aux.Do(life, "SET", l.ring.lease(id), l.b.opt.Node, "XX", "PX", want.Milliseconds()).Err()
+	l.b.known.heard(asked, err, l.b.opt.BusyLease)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.incarnation != id {
@@ -159,7 +175,9 @@ func (l *lease) renew(life context.Context) (time.Duration, error) {
 	}
 	switch {
 	case err == nil:
-		l.since, l.ttl = now, want
+		if l.since.Before(now) { // two may write at the same time
+			l.since, l.ttl = now, want
+		}
 	case errors.Is(err, redis.Nil):
 		l.lost = true
 		l.b.inbox.poke()

@@ -18,6 +18,7 @@ type recovery struct {
 	ring *keyring
 	wake chan struct{}
 	dead map[string]time.Time // since when we know
+	from time.Time            // when the first look began that did not come to its end; zero: the last one did
 }
 
 func newRecovery(b *Broker, ring *keyring) *recovery {
@@ -26,7 +27,18 @@ func newRecovery(b *Broker, ring *keyring) *recovery {
 
 func (r *recovery) poke() { poke(r.wake) }
 
-func (r *recovery) run(life context.Context) { r.b.repeat(life, r.wake, "look for dead nodes", r.look) }
+func (r *recovery) run(life context.Context) {
+	r.b.repeat(life, r.wake, "look for dead nodes", func(life context.Context) (time.Duration, error) {
+		if r.from.IsZero() {
+			r.from = time.Now()
+		}
+		next, err := r.look(life)
+		if err == nil {
+			r.from = time.Time{}
+		}
+		return next, err
+	})
+}
 
 // look goes through the registry once and returns when to look again.
 func (r *recovery) look(life context.Context) (time.Duration, error) {
@@ -77,6 +89,15 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 		if left != -2 { // in nanoseconds: no such key
 			delete(r.dead, id)
 			return max(left, time.Millisecond), nil
+		}
+		if _, known := r.dead[id]; !known {
+			// That the lease has ended proves a death only if it could have been renewed.
+			if err := r.b.lease.prove(life, r.from); err != nil {
+				return 0, fmt.Errorf("see whether Redis takes writes: %w", err)
+			}
+			if r.b.lease.lapsed(time.Now()) {
+				return 0, nil // our own has ended, too: the engine sees to that first, and pokes
+			}
 		}
 		if wait := r.b.known.back(n.Started, r.b.opt.BusyLease); wait > 0 {
 			return wait, nil

@@ -335,6 +335,43 @@ func TestALeaseThatEndedWhileRedisWasAwayProvesNothing(t *testing.T) {
 	}
 }
 
+// Nor while Redis refuses all writes.
+func TestALeaseThatEndedWhileRedisRefusedWritesProvesNothing(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c := r.Client(0)
+	p := celerytest.StartProxy(t, r.Addr())
+	slow := start(t, p.URL(0), func(o *Options) {
+		o.Node, o.BusyLease, o.IdleLease = "slow", time.Second, time.Second
+	})
+	push(t, c, "celery", "a")
+	d := next(t, slow, nil)
+	first := start(t, r.URL(0), func(o *Options) { o.Node = "first" })
+	celerytest.Eventually(t, "both to know of each other", func() bool { first.Notice(); return first.Status().Commands["recover"] > 0 })
+	lease := "agensium:lease:" + slow.Status().Incarnation
+	if err := c.ConfigSet(bounded(t), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	celerytest.Eventually(t, "the lease to end", func() bool { return c.Exists(bounded(t), lease).Val() == 0 })
+	looks := func(n uint64) {
+		before := first.Status().Commands["recover"]
+		celerytest.Eventually(t, "it to look at the lease", func() bool { first.Notice(); return first.Status().Commands["recover"] > before+n })
+	}
+	looks(1)
+	p.Refuse(true)
+	p.CutAll()
+	if err := c.ConfigSet(bounded(t), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	looks(5)
+	p.Refuse(false)
+	if err := slow.Settle(bounded(t), *acked(d)); err != nil {
+		t.Error(err)
+	}
+	if s := slow.Status(); s.Lapses == 0 || s.Taken != 0 || first.Status().Recovered != 0 {
+		t.Errorf("%d lapses, %d taken, %d recovered", s.Lapses, s.Taken, first.Status().Recovered)
+	}
+}
+
 func TestABlackHoleIsFoundWithinTheReadDeadline(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)

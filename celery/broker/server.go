@@ -19,6 +19,9 @@ type server struct {
 	mu    sync.Mutex
 	run   string    // its run_id; empty: whoever answers next
 	began time.Time // when that process did; zero: it does not tell
+
+	silent   time.Time // since when it has not taken our writes; zero: it does
+	regained time.Time // when it took them again after so long that leases of others may have ended
 }
 
 var errServerChanged = errors.New("another Redis process answers, which may have forgotten the last writes")
@@ -57,15 +60,37 @@ func (s *server) meet() {
 	s.mu.Unlock()
 }
 
-// back returns for how long yet a node that was there before this Redis process is given time to renew its lease: if it could not while Redis
-// was away, that the lease has ended proves nothing.
+// heard takes in how a write that was sent at that time ended. If Redis refused it (full, a replica, a script …) or took its time, other
+// nodes could not renew their leases either.
+func (s *server) heard(sent time.Time, err error, lease time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.silent.IsZero() || sent.Before(s.silent) {
+		s.silent = sent
+	}
+	switch {
+	case refused(err) != nil:
+		s.silent = s.silent.Add(-lease) // nobody's are taken, and who knows since when
+	case answered(err):
+		if time.Since(s.silent) > lease/10 {
+			s.regained = time.Now()
+		}
+		s.silent = time.Time{}
+	}
+}
+
+// back returns for how long yet a node that was there before this Redis process, or before it took writes again, is given time to renew its
+// lease: if it could not, that the lease has ended proves nothing.
 func (s *server) back(started time.Time, grace time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.began.IsZero() || started.IsZero() || !started.Before(s.began) {
-		return 0
+	var wait time.Duration
+	for _, at := range []time.Time{s.began, s.regained} {
+		if !at.IsZero() && !started.IsZero() && started.Before(at) {
+			wait = max(wait, time.Until(at.Add(grace)))
+		}
 	}
-	return max(0, time.Until(s.began.Add(grace)))
+	return wait
 }
 
 // field is a value of INFO.

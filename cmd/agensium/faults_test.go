@@ -134,9 +134,7 @@ func TestRedisIsKilled(t *testing.T) {
 			}
 			f.results(ids, "SUCCESS")
 			f.settled(0)
-			if fsync == "everysec" { // it may forget what it had answered, and then tasks run again
-				f.dead[n.name] = true
-			}
+			f.forgot = fsync == "everysec" // what it had answered, and then tasks run again
 			t.Logf("%d ran again", f.balance(ids))
 			n.end()
 		})
@@ -150,7 +148,7 @@ func TestResultsOfANodeThatWasPausedForTooLongAreDropped(t *testing.T) {
 	ids := f.send(2, "flow.hold", "first")
 	f.begun(2)
 	paused.Pause()
-	f.dead[paused.name] = true
+	f.paused[paused.name] = []lapse{{2, 2}}
 	other := f.start(plan{state: f.host("b")})
 	f.begun(4)
 	f.open("first")

@@ -155,6 +155,7 @@ func (s *soak) coldStop() {
 func (s *soak) pause() {
 	n := append(s.nodes, s.keeper)[s.rand.IntN(len(s.nodes)+1)]
 	n.Pause()
+	from := s.written()
 	own := ""
 	for id, entry := range s.c.HGetAll(s.t.Context(), "agensium:nodes").Val() {
 		if strings.Contains(entry, fmt.Sprintf(`"pid":%d,`, n.PID())) && s.c.Exists(s.t.Context(), "agensium:lease:"+id).Val() == 1 {
@@ -165,7 +166,7 @@ func (s *soak) pause() {
 	s.onward(30)
 	n.Resume()
 	s.onward(60) // a slot that had its task in hand begins it now, before the node hears that the claim is gone
-	s.paused[n.name] = s.written()
+	s.paused[n.name] = append(s.paused[n.name], lapse{from, s.written()})
 }
 
 // vitals are figures of a node's own metrics.
@@ -252,14 +253,14 @@ func (s *soak) causes() map[string]int {
 	for _, all := range s.runs() {
 		for _, e := range all[:len(all)-1] {
 			switch {
+			case s.lapsed(e):
+				found["node paused"]++
+			case !s.cause(e):
+				found["nothing, but the run after it"]++
 			case s.dead[strconv.Itoa(e.pid)]:
 				found["child killed"]++
-			case s.dead[e.node]:
-				found["supervisor killed or stopped cold"]++
-			case e.line < s.paused[e.node]:
-				found["node paused"]++
 			default:
-				found["nothing, but the run after it"]++
+				found["supervisor killed or stopped cold"]++
 			}
 		}
 	}
