@@ -44,10 +44,8 @@ func TestAMessageIsHeldForASlotThatIsToCome(t *testing.T) {
 	}
 }
 
-func TestASlotThatWaitsComesBeforeTheSpare(t *testing.T) {
-	r := celerytest.StartRedis(t)
-	c := r.Client(0)
-	b := start(t, r.URL(0))
+// slot waits for a delivery and says its id, or what went wrong.
+func slot(b *Broker) <-chan string {
 	got := make(chan string)
 	go func() {
 		d, err := b.Next(context.Background(), nil)
@@ -57,6 +55,14 @@ func TestASlotThatWaitsComesBeforeTheSpare(t *testing.T) {
 		}
 		got <- idOf(d.Raw)
 	}()
+	return got
+}
+
+func TestASlotThatWaitsComesBeforeTheSpare(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c := r.Client(0)
+	b := start(t, r.URL(0))
+	got := slot(b)
 	celerytest.Eventually(t, "a slot that waits", func() bool { return b.Status().Waiting == 1 })
 	told := spare(b)
 	push(t, c, "celery", "a")
@@ -92,15 +98,7 @@ func TestWhileItIsPausedNothingIsClaimed(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
 	b := start(t, r.URL(0))
-	got := make(chan string)
-	go func() {
-		d, err := b.Next(context.Background(), nil)
-		if err != nil {
-			got <- err.Error()
-			return
-		}
-		got <- idOf(d.Raw)
-	}()
+	got := slot(b)
 	celerytest.Eventually(t, "four waits", func() bool { return b.Status().Blocked == 4 })
 	b.Pause(true)
 	celerytest.Eventually(t, "no waits", func() bool { return b.Status().Blocked == 0 })

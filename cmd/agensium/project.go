@@ -92,7 +92,8 @@ func (p project) app() string {
 
 // The templates are made for a project named shop in /srv/shop, with a requirements.txt.
 func (p project) unit(text string) string {
-	if strings.HasPrefix(p.dir, "/home/") || strings.HasPrefix(p.dir, "/root/") {
+	switch top, _, _ := strings.Cut(strings.TrimPrefix(p.dir, "/"), "/"); top {
+	case "home", "root": // what ProtectHome hides
 		text = strings.Replace(text, "\nProtectHome=yes\n", "\n# The application is in a home directory.\nProtectHome=read-only\n", 1)
 	}
 	return strings.NewReplacer("/srv/shop", p.dir, "0644 agensium.service", "0644 "+p.name+"-worker.service", "shop", p.name).Replace(text)

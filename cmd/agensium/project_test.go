@@ -6,7 +6,8 @@ import (
 )
 
 func TestUnitLetsTheApplicationBeWhereItIs(t *testing.T) {
-	for dir, want := range map[string]string{"/srv/shop": "\nProtectHome=yes\n", "/home/ann/shop": "\nProtectHome=read-only\n", "/root/shop": "\nProtectHome=read-only\n"} {
+	for top, want := range map[string]string{"srv": "yes", "home": "read-only", "root": "read-only", "homepage": "yes"} {
+		dir, want := "/"+top+"/shop", "\nProtectHome="+want+"\n"
 		unit := project{dir: dir, name: "shop"}.unit(template("systemd/agensium.service"))
 		if !strings.Contains(unit, want) || !strings.Contains(unit, "\nWorkingDirectory="+dir+"\n") {
 			t.Errorf("%s: no %q in\n%s", dir, want, unit)
