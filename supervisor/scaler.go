@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"maps"
 	"os"
 	"runtime"
 	"sync"
@@ -54,6 +55,7 @@ type scaler struct {
 	asked     *askedBounds // of --autoscale, by remote control; nil: as the settings say
 	last      autoscale.Decision
 	startTime time.Duration
+	usages    usages
 	cpu       map[int]cpuSeen
 	seen      map[string]int // waiting messages by queue, counted for somebody who looks; nil: no news
 	perTask   float64        // processors that a running task uses, a slowly fading maximum
@@ -87,7 +89,7 @@ func newScaler(s *Supervisor) *scaler {
 		pool: s.pool, processes: s.generation.Load().app != nil, settings: s.current.Load, depths: s.broker.Depths, queues: s.consumed.list, estimates: s.estimates,
 		fleet: &fleet{meet: s.broker.Meet, log: s.log.Named("fleet")}, self: func() string { return s.broker.Status().Incarnation },
 		claims: s.broker, app: func() *python.Application { return s.generation.Load().app }, limits: reader, zygote: func() int64 { return s.current.Load().info.RSS }, log: s.log.Named("scaling"),
-		note: s.decisions.note, draining: func() bool { return s.life.now().phase == draining }, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, cpu: map[int]cpuSeen{}, private: map[int]int64{},
+		note: s.decisions.note, draining: func() bool { return s.life.now().phase == draining }, wake: make(chan struct{}, 1), startTime: 20 * time.Millisecond, usages: newUsages(), cpu: map[int]cpuSeen{}, private: map[int]int64{},
 	}
 }
 
@@ -260,7 +262,7 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 		if slot.PID == 0 {
 			continue
 		}
-		usage, err := child.UsageOf(slot.PID)
+		usage, err := c.usages.of(slot.PID, now)
 		if err != nil {
 			continue
 		}
@@ -273,6 +275,7 @@ func (c *scaler) look(s *autoscale.Sample, status pool.Status, now time.Time) {
 		seen[slot.PID] = cpuSeen{usage.CPU, now}
 	}
 	c.cpu = seen
+	maps.DeleteFunc(c.usages.last, func(pid int, _ reading) bool { _, lives := seen[pid]; return !lives })
 	set := c.settings().Config
 	s.Memory = memoryOf(c.limits, int64(set.Scaling.MemoryLimit), c.zygote(), private)
 	s.Memory.Child = c.estimates.childMemory(largest, autoscale.GuessChild(c.zygote(), int64(set.Pool.MaxMemoryPerChild)))

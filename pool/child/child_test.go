@@ -125,6 +125,9 @@ func TestUsage(t *testing.T) {
 	if rss, err := ResidentOf(os.Getpid()); err != nil || rss < 1<<20 {
 		t.Error(rss, err)
 	}
+	if rss, cpu, err := GlanceOf(os.Getpid()); err != nil || rss < 1<<20 || cpu < 0 || cpu > time.Hour {
+		t.Error(rss, cpu, err)
+	}
 	if _, err := ResidentOf(1 << 30); err == nil {
 		t.Error("a process that does not exist has memory")
 	}

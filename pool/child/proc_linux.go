@@ -49,6 +49,12 @@ func UsageOf(pid int) (Usage, error) {
 	return u, nil
 }
 
+// GlanceOf reads resident memory, in bytes, and processor time of pid; cheap.
+func GlanceOf(pid int) (rss int64, cpu time.Duration, err error) {
+	s, err := readStat(pid)
+	return s.rss, s.cpu, err
+}
+
 // ResidentOf reads the resident memory of pid, in bytes; cheap.
 func ResidentOf(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
@@ -91,6 +97,7 @@ type stat struct {
 	parent int
 	group  int
 	cpu    time.Duration
+	rss    int64
 }
 
 // readStat parses /proc/<pid>/stat; the name of the program, in parentheses, may hold anything.
@@ -101,13 +108,13 @@ func readStat(pid int) (stat, error) {
 	}
 	end := bytes.LastIndexByte(text, ')')
 	fields := strings.Fields(string(text[end+1:]))
-	if end < 0 || len(fields) < 13 {
+	if end < 0 || len(fields) < 22 {
 		return stat{}, fmt.Errorf("read state of process %d: %q", pid, text)
 	}
 	number := func(i int) int64 { n, _ := strconv.ParseInt(fields[i], 10, 64); return n }
 	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Linux runs Go
 	return stat{state: fields[0][0], parent: int(number(1)), group: int(number(2)),
-		cpu: time.Duration(number(11)+number(12)) * tick}, nil
+		cpu: time.Duration(number(11)+number(12)) * tick, rss: number(21) * int64(os.Getpagesize())}, nil
 }
 
 // Alive tells whether pid is there and not a zombie.

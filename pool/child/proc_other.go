@@ -26,6 +26,12 @@ func UsageOf(pid int) (Usage, error) {
 	return Usage{RSS: rss, PSS: rss, Private: rss}, err
 }
 
+// GlanceOf asks ps for the resident memory of pid, in bytes.
+func GlanceOf(pid int) (rss int64, cpu time.Duration, err error) {
+	rss, err = ResidentOf(pid)
+	return rss, 0, err
+}
+
 // ResidentOf asks ps for the resident memory of pid, in bytes.
 func ResidentOf(pid int) (int64, error) {
 	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
