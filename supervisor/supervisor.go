@@ -145,6 +145,7 @@ func (s *Supervisor) serve() error {
 		}
 		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
+	collectSeldom()
 	s.limitMemory(s.o.Loaded.Config.Scaling)
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
