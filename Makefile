@@ -19,7 +19,7 @@ TEST := go test -timeout 20m
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## bin/agensium and bin/agensium-bench
@@ -84,6 +84,11 @@ bench: build $(AGENSIUM_VENVS)/celery-latest/.requirements ## agensium beside ce
 .PHONY: bench-autoscale
 bench-autoscale: ## the simulator's table: what each scaling rule costs and keeps, on the same loads
 	go run ./supervisor/autoscale/simulate/cmd/bench-autoscale
+
+.PHONY: bench-handlers
+bench-handlers: $(AGENSIUM_VENVS)/celery-latest/.requirements ## Go handlers beside asynq, celery worker and what Redis allows, in one run
+	@.ci/need redis-server
+	go test -run '^$$' -bench . -benchtime 200000x -timeout 30m ./examples/go-handlers
 
 .PHONY: venvs
 venvs: $(VENVS:%=$(AGENSIUM_VENVS)/%/.requirements) ## virtual environments with three releases of Celery
