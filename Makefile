@@ -67,10 +67,11 @@ fuzz: ## each fuzz target for FUZZTIME
 STATICCHECK := go tool staticcheck -checks 'all,-ST1000,-ST1003'
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck; Python and shell files as far as the machine can
+lint: ## gofmt, go vet (for macOS, too), staticcheck; Python and shell files as far as the machine can
 	@unformatted=$$(git ls-files -z '*.go' | xargs -0r gofmt -l); \
 		[ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
+	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
 	@git ls-files -z '*.py' ':!pool/python/testdata/zoo/syntax_error.py' | xargs -0r python3 -c 'import sys; [compile(open(f, "rb").read(), f, "exec") for f in sys.argv[1:]]'
 	@for file in .ci/run .ci/need .ci/venv examples/quickstart/run; do bash -n "$$file"; done
