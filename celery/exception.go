@@ -42,6 +42,9 @@ func (e Exception) LastLine() string {
 		name = e.Module + "." + e.Type
 	}
 	text := pyjson.ExceptionText(e.Args)
+	if e.Type == "SoftTimeLimitExceeded" && e.Module == "billiard.exceptions" {
+		text = e.Type + pyjson.Tuple(e.Args) // as its __str__
+	}
 	if parts, err := pyjson.Elements(nil, e.Args); e.Type == "KeyError" && err == nil && len(parts) == 1 {
 		text = pyjson.FullRepr(parts[0]) // the one exception of Python whose text is a repr
 	}
@@ -150,7 +153,7 @@ func ExceptionOf(err error) Exception {
 	var (
 		raised *Error
 		bind   *BindError
-		encode *pyjson.TypeError
+		result *resultError
 		panicd *PanicError
 	)
 	switch {
@@ -158,8 +161,8 @@ func ExceptionOf(err error) Exception {
 		return raised.Exception
 	case errors.As(err, &bind):
 		return NewException("TypeError", bind.Error())
-	case errors.As(err, &encode):
-		return NewException("kombu.exceptions.EncodeError", encode.Error())
+	case errors.As(err, &result):
+		return NewException("kombu.exceptions.EncodeError", result.err.Error())
 	case errors.As(err, &panicd):
 		return NewException("agensium.Panic", fmt.Sprint(panicd.Value))
 	case errors.Is(err, ErrSoftLimit):

@@ -283,7 +283,11 @@ func appendReflectMap(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
+// keyText is a dict's key as json.dumps writes it.
 func keyText(k reflect.Value) (string, error) {
+	if k.Kind() == reflect.Interface && !k.IsNil() {
+		k = k.Elem()
+	}
 	if k.Kind() == reflect.String {
 		return k.String(), nil
 	}
@@ -296,6 +300,10 @@ func keyText(k reflect.Value) (string, error) {
 		return strconv.FormatInt(k.Int(), 10), nil
 	case k.CanUint():
 		return strconv.FormatUint(k.Uint(), 10), nil
+	case k.CanFloat():
+		return string(appendFloat(nil, k.Float(), k.Type().Bits())), nil
+	case k.Kind() == reflect.Bool:
+		return strconv.FormatBool(k.Bool()), nil
 	}
 	return "", &TypeError{Type: "map with keys " + k.Type().String()}
 }

@@ -267,6 +267,19 @@ func TestADurationIsReadAsItIsWritten(t *testing.T) {
 	}
 }
 
+func TestKeysAreThoseOfJSONDumps(t *testing.T) {
+	got, err := pyjson.Append(nil, []any{map[any]int{"a": 1, 2: 3}, map[bool]int{true: 1}, map[float64]int{1.5: 1}, map[int8]int{-1: 1}})
+	if want := `[{"2": 3, "a": 1}, {"true": 1}, {"1.5": 1}, {"-1": 1}]`; err != nil || string(got) != want {
+		t.Errorf("got %s, %v", got, err)
+	}
+	if _, err := pyjson.Append(nil, map[any]int{struct{}{}: 1}); err == nil {
+		t.Error("a struct became a key")
+	}
+	if _, err := pyjson.Append(nil, map[any]int{nil: 1}); err == nil {
+		t.Error("nil became a key")
+	}
+}
+
 func TestWhatContainsItselfIsRefused(t *testing.T) {
 	list, dict := []any{nil}, map[string]any{}
 	list[0], dict["self"] = list, []map[string]any{dict}
