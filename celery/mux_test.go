@@ -185,10 +185,12 @@ func TestHandleRefusesMistakes(t *testing.T) {
 		"argument's field":   {handle(func(struct{ F func() }) {}), `argument 'F': nothing in a message becomes a func()`},
 		"field's default": {handle(func(struct {
 			N int `default:"x"`
-		}) {}), `default of N: x is not JSON, which has text in quotes: malformed JSON: no value at byte 0`},
+		}) {
+		}), `default of N: x is not JSON, which has text in quotes: malformed JSON: no value at byte 0`},
 		"default's type": {handle(func(struct {
 			N int `default:"\"x\""`
-		}) {}), `default of N: must be int, not str`},
+		}) {
+		}), `default of N: must be int, not str`},
 		"rate":   {handle(func() {}, celery.RateLimit("10/d")), `rate limit "10/d" is not like 10/s, 10/m or 10/h`},
 		"limits": {handle(func() {}, celery.Limits(2*time.Second, time.Second)), `soft time limit 2s above the hard one, 1s`},
 		"delay":  {handle(func() {}, celery.RetryDelay(-1)), `a time below 0`},

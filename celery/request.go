@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,13 @@ func (r *Request) Sent(ref *Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.trail = append(r.trail, ref)
+}
+
+// Children are the references of what the task has sent.
+func (r *Request) Children() []*Ref {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.trail)
 }
 
 func (r *Request) appendChildren(dst []byte) []byte {

@@ -138,7 +138,7 @@ func (b *Backend) fail(ctx context.Context, rec Record, exc celery.Exception, tr
 				docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, state, value, traceback))
 			}
 			if rest.Chord != nil {
-				chords = append(chords, chordPart{rest.ID, rest.Group, rest.GroupIndex, rest.Chord})
+				chords = append(chords, partOfRest(rest))
 			}
 		}
 	}

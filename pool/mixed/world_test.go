@@ -212,6 +212,14 @@ func goTasks() *celery.Mux {
 		}
 		return "done", nil
 	}, celery.MaxRetries(2))
+	celery.Handle(mux, "c.sleep", func(ctx context.Context, seconds time.Duration) error {
+		select {
+		case <-time.After(seconds):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
 	celery.Handle(mux, "c.ignored", func() error { return celery.Ignore() })
 	celery.Handle(mux, "c.rejects", func() error { return celery.Reject(false) })
 	celery.Handle(mux, "c.noresult", func(x int) int { return x }, celery.IgnoreResult())
