@@ -23,17 +23,8 @@ import (
 // goTasks runs the tasks that need no Python: handlers of the program's own and commands of the configuration. What becomes
 // of them is recorded here. Its connections are opened when a task needs one: a chord, a chain, a retry, STARTED.
 type goTasks struct {
-	routes   []mixed.Route
-	clients  []*redis.Client
-	handlers *handler.Handlers // nil: there are commands only
-}
-
-// overrun is how many handlers were given up and still run; each holds a slot.
-func (g *goTasks) overrun() int {
-	if g == nil || g.handlers == nil {
-		return 0
-	}
-	return g.handlers.Overrun()
+	routes  []mixed.Route
+	clients []*redis.Client
 }
 
 // withoutPython tells whether there are tasks to run and no application to import.
@@ -63,11 +54,10 @@ func (s *Supervisor) fill(g *generation, now *settings, target, results *redisco
 	}
 	accept := now.info.Settings.AcceptContent
 	if s.o.Handlers != nil {
-		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("handler")})
+		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept, Overdue: &s.overdue, Log: s.log.Named("handler")})
 		if err != nil {
 			return err
 		}
-		g.goTasks.handlers = handlers
 		g.goTasks.add("go", handlers, func(task string) bool { return s.o.Handlers.Lookup(task) != nil })
 	}
 	if len(c.Commands) > 0 {

@@ -176,7 +176,7 @@ func (s *Supervisor) sample(ctx context.Context) *admin.Sample {
 	saw := s.look(ctx, lookEvery, false)
 	d := s.decisions.last()
 	st := r.pool.Status()
-	out.Slots = &admin.Slots{States: states(st), Target: st.Target, Most: s.current.Load().Config.Pool.Concurrency, Bound: string(d.Bound), Bounds: bounds, Overrun: s.generation.Load().goTasks.overrun()}
+	out.Slots = &admin.Slots{States: states(st), Target: st.Target, Most: s.current.Load().Config.Pool.Concurrency, Bound: string(d.Bound), Bounds: bounds, Overrun: s.overdue.Running()}
 	out.Hosts = d.Hosts
 	out.Broker = brokerSample(r.broker.Status())
 	out.Queues, out.Memory = saw.queues, saw.memory

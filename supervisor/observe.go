@@ -86,6 +86,8 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 		e.TaskFailed(t.ID, o.Exception, o.Traceback)
 	case celery.StateRetry:
 		e.TaskRetried(t.ID, o.Exception, o.Traceback)
+	case celery.StateRevoked: // a handler that was given up when it was to be terminated: there is no verdict
+		e.TaskRevoked(t.ID, true, signal, false)
 	case celery.StateRejected:
 		e.TaskRejected(t.ID, settled.Action == broker.Requeue)
 	}

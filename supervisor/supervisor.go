@@ -18,6 +18,7 @@ import (
 	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
+	"github.com/agensium/agensium/pool/handler"
 	"github.com/agensium/agensium/pool/python"
 	"github.com/agensium/agensium/supervisor/admin"
 	"github.com/agensium/agensium/supervisor/config"
@@ -58,6 +59,7 @@ type Supervisor struct {
 	turns        turns
 	asked        askedLimits
 	terminations terminations
+	overdue      handler.Overdue             // Go handlers that were given up
 	revokedKnown sync.Once                   // the first tasks waited for the list of the revoked
 	rebeat       chan struct{}               // the heartbeats have other settings
 	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew

@@ -91,6 +91,8 @@ func (l *taskLines) ended(f *pool.Finished, s broker.Settlement) {
 		l.log.Error(title(t)+" raised unexpected: "+o.Exception, "took", o.Runtime, "traceback", strings.TrimSpace(o.Traceback))
 	case o.State == celery.StateRetry:
 		l.log.Info(title(t)+" retry: "+o.Exception, "took", o.Runtime)
+	case o.State == celery.StateRevoked:
+		l.log.Info(title(t)+" terminated", "took", o.Runtime)
 	case o.State == celery.StateIgnored:
 		l.log.Info(title(t)+" ignored", "took", o.Runtime)
 	case o.State == celery.StateRejected:

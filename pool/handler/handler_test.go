@@ -155,7 +155,7 @@ func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
 		want string
 	}{
 		"hard limit": {t.Context(), time.Millisecond, "FAILURE hard_limit failed TimeLimitExceeded(0.001)"},
-		"terminated": {stopped, 0, "LOST terminated "},
+		"terminated": {stopped, 0, "REVOKED terminated verdict TaskRevokedError"},
 	}
 	stop(terminated{errors.New("revoked")})
 	for name, c := range cases {
@@ -190,6 +190,46 @@ func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
 				t.Errorf("close: %v; overrun: %d now, %d in all", err, h.Overrun(), h.Overruns())
 			}
 		})
+	}
+}
+
+// A reload makes another factory; the slots stay.
+func TestAHandlerThatWasGivenUpHoldsItsSlotThroughAReload(t *testing.T) {
+	release := make(chan struct{})
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.deaf", func() { <-release })
+	overdue := &handler.Overdue{}
+	factory := func() *handler.Handlers {
+		h, err := handler.New(handler.Options{Mux: mux, Recorder: &recorder{}, Overdue: overdue})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	e, err := factory().Start(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := job(t, "t.deaf")
+	j.Hard = time.Millisecond
+	if _, err := e.Execute(t.Context(), j); !errors.Is(err, handler.ErrOverrun) {
+		t.Fatal(err)
+	}
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	next := factory()
+	if _, err := next.Start(late, 1); !errors.Is(err, handler.ErrOverrun) || next.Overrun() != 1 || !overdue.Holds(1) || overdue.Holds(2) {
+		t.Errorf("the slot is free for the next factory: %v, %d overrun", err, next.Overrun())
+	}
+	release <- struct{}{}
+	again, err := next.Start(t.Context(), 1)
+	if err != nil || next.Overrun() != 0 || overdue.Holds(1) {
+		t.Errorf("the slot is held though its handler has ended: %v, %d overrun", err, next.Overrun())
+	}
+	for _, x := range []pool.Executor{e, again} {
+		if err := x.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
