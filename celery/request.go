@@ -125,7 +125,7 @@ func openBody(t *Task, body []byte, accept []string) ([]byte, error) {
 			return format.Decode(body)
 		}
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNotAccepted, t.ContentType)
+	return nil, fmt.Errorf("%w: %s, which accept_content does not have", ErrNotAccepted, t.ContentType)
 }
 
 // plainEmbed is the embed of a task without canvas, as json.dumps writes it.

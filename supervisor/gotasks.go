@@ -53,6 +53,9 @@ func (s *Supervisor) fill(g *generation, now *settings, target, results *redisco
 		return err
 	}
 	accept := now.info.Settings.AcceptContent
+	if len(accept) == 0 || now.Origins.Set("tasks.accept_content") {
+		accept = c.Tasks.AcceptContent
+	}
 	if s.o.Handlers != nil {
 		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept, Overdue: &s.overdue, Log: s.log.Named("handler")})
 		if err != nil {
