@@ -202,6 +202,27 @@ func TestWhoDiedWhileSendingTheBodySendsItAgain(t *testing.T) {
 	}
 }
 
+func TestErrbacksThatAreHandlersAreNotSentThroughPython(t *testing.T) {
+	b, out, _ := newBackend(t)
+	b.Sender.Tasks = celery.NewMux()
+	celery.Handle(b.Sender.Tasks, "t.handler", func(string) {})
+	var called []string
+	ctx := backend.WithErrbacks(t.Context(), func(_ context.Context, task *celery.Task, _ *celery.Verdict) error {
+		called = append(called, task.Name)
+		return nil
+	})
+	boom := celery.NewException("ValueError", "boom")
+	for _, errbacks := range [][]*celery.Signature{{celery.S("t.handler")}, {celery.S("t.handler"), celery.S("t.python")}} {
+		request := open(t, b, celery.S("t.fails").With(celery.Options{TaskID: "failed", LinkError: errbacks}))[0]
+		if _, err := b.Failed(ctx, backend.Record{Request: request}, boom, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(names(out.sent), " "); got != "t.handler('failed',)" || len(called) != 1 {
+		t.Errorf("sent %s, Python called for %v", got, called)
+	}
+}
+
 func TestRetriesKeepEverythingButTheirNumber(t *testing.T) {
 	b, out, r := newBackend(t)
 	sig := celery.S("t.x", 1).Kw("k", 2).With(celery.Options{Headers: map[string]any{"x-tenant": "acme"}, Link: []*celery.Signature{celery.S("t.next")}, Queue: "q", Priority: 3})
