@@ -14,8 +14,8 @@ import (
 	"github.com/agensium/agensium/pool"
 )
 
-// errDrainOver is why a job is killed at the end of a drain: its message went back before.
-var errDrainOver = errors.New("drain is over, the task was put back")
+// errDrainOver is why a job is killed at the end of a drain. Its message went back before, unless it was acknowledged early.
+var errDrainOver = errors.New("the drain is over")
 
 // stopping hears once that the supervisor is to end, and how: warm, let running tasks end until the deadline; cold, at
 // once. A cold stop may follow a warm one.
