@@ -18,7 +18,7 @@ import (
 // it is read only.
 type Mux struct {
 	handlers map[string]*Handler
-	Zone     *time.Location // of arguments that are times without offset; nil: UTC
+	Zone     *time.Location // of arguments that are times without offset; nil: UTC. Set it before the first Handle
 }
 
 // NewMux returns an empty registry.
@@ -87,7 +87,7 @@ func MaxRetries(n int) Option { return func(h *Handler) { h.MaxRetries = n } }
 func RetryDelay(d time.Duration) Option { return func(h *Handler) { h.RetryDelay = d } }
 
 // Handle registers fn as the task name. fn takes an optional context, then any number of arguments of types that
-// pyjson.Decode knows, the last of which may be variadic; it returns nothing, a value, an error, or a value and an
+// [pyjson.Decode] knows, the last of which may be variadic; it returns nothing, a value, an error, or a value and an
 // error. Its context carries the request ([RequestFrom]) and is cancelled at the soft time limit, or when the task is told
 // to end. It may be called from many goroutines at once.
 //

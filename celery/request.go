@@ -13,8 +13,9 @@ import (
 	"github.com/agensium/agensium/celery/serial"
 )
 
-// Request is a task that runs in this process: its message, its opened body and what it has sent. A handler gets it
-// from its context and may read it from any goroutine; the fields are not for it to change.
+// Request is a task that runs in this process: its message, its opened body and what it has sent. Of the embedded [Task] are
+// ID, Name, Retries, RootID, ParentID, Group, ETA, Expires and the limits; the application's own headers are among [Request.Headers].
+// A handler gets it from its context ([RequestFrom]) and may read it from any goroutine; the fields are not for it to change.
 type Request struct {
 	*Task
 	Queue    string    // name of the queue that it came from
@@ -66,15 +67,20 @@ func (r *Request) appendChildren(dst []byte) []byte {
 	return appendTuples(dst, r.trail)
 }
 
-// Callbacks are the signatures to run with the result; Errbacks those for a failure; Chain the steps that follow, in
-// reverse; Chord the body of the chord that the task is a part of, or nil.
+// Callbacks are the signatures to run with the result.
 func (r *Request) Callbacks() []*Signature { return r.callbacks }
-func (r *Request) Errbacks() []*Signature  { return r.errbacks } //nolint:revive // see Callbacks
-func (r *Request) Chain() []*Signature     { return r.chain }    //nolint:revive // see Callbacks
-func (r *Request) Chord() *Signature       { return r.chord }    //nolint:revive // see Callbacks
+
+// Errbacks are the signatures to run if the task fails.
+func (r *Request) Errbacks() []*Signature { return r.errbacks }
+
+// Chain is the steps that follow, in reverse.
+func (r *Request) Chain() []*Signature { return r.chain }
+
+// Chord is the body of the chord that the task is a part of, or nil.
+func (r *Request) Chord() *Signature { return r.chord }
 
 // Headers are all headers of the message, the application's own among them. They are read from the message at each
-// call.
+// call; the error is that of a message that is malformed.
 func (r *Request) Headers() (map[string]any, error) {
 	envelope, err := pyjson.Members(nil, r.Raw)
 	if err != nil {
