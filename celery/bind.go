@@ -81,12 +81,12 @@ func (h *Handler) bind(in []reflect.Value, args, kwargs pyjson.Raw) ([]reflect.V
 	var argRoom [8]pyjson.Raw
 	positional, err := pyjson.Elements(argRoom[:0], args)
 	if err != nil {
-		return in, h.refuse(err, "takes a list of arguments: %v", err)
+		return in, h.unlike(err, "a list of arguments", args)
 	}
 	var named []pyjson.Member
 	if string(kwargs) != "{}" {
 		if named, err = pyjson.Members(nil, kwargs); err != nil {
-			return in, h.refuse(err, "takes a mapping of keyword arguments: %v", err)
+			return in, h.unlike(err, "a dict of keyword arguments", kwargs)
 		}
 	}
 	fixed := len(h.params)
@@ -239,6 +239,14 @@ func (h *Handler) label(i int) string {
 		return "'" + name + "'"
 	}
 	return strconv.Itoa(i + 1)
+}
+
+// unlike says what was given in the place of what it takes.
+func (h *Handler) unlike(err error, takes string, raw pyjson.Raw) error {
+	if pyjson.Valid(raw) != nil {
+		return h.refuse(err, "takes %s: %v", takes, err)
+	}
+	return h.refuse(err, "takes %s, not %s", takes, pyjson.TypeOf(raw))
 }
 
 // misfit says which argument does not fit, and where in it.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/agensium/agensium/celery/pyjson"
 	"github.com/agensium/agensium/celery/serial"
@@ -120,7 +121,10 @@ func Open(t *Task, body []byte, queue string, accept []string) (*Request, error)
 
 func openBody(t *Task, body []byte, accept []string) ([]byte, error) {
 	if t.ContentType == "application/json" || t.ContentType == "" {
-		return body, nil // Elements and Members check it
+		if !utf8.Valid(body) {
+			return nil, errors.New("it is not UTF-8")
+		}
+		return body, nil // Elements and Members check the rest
 	}
 	format, err := serial.ByContentType(t.ContentType)
 	if err != nil {
@@ -147,7 +151,7 @@ func (r *Request) openV2(text []byte) error {
 		return fmt.Errorf("a list of %d instead of args, kwargs and embed", len(parts))
 	}
 	r.Args, r.Kwargs = parts[0], parts[1]
-	if string(parts[2]) == plainEmbed {
+	if string(parts[2]) == plainEmbed || string(parts[2]) == "null" {
 		return nil
 	}
 	embed, err := pyjson.Members(nil, parts[2])

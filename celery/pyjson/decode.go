@@ -494,7 +494,7 @@ func (d *decoder) revive(kind string, value Raw) (any, error) {
 }
 
 func mismatch(want string, raw Raw) error {
-	return &MismatchError{Want: want, Got: pythonType(raw)}
+	return &MismatchError{Want: want, Got: TypeOf(raw)}
 }
 
 // within says where in a value err was found.
@@ -514,7 +514,7 @@ func misfit(want, fits string, raw Raw) error {
 	}
 	got := string(raw)
 	if len(got) > 24 {
-		got = fmt.Sprintf("%s of %d digits", pythonType(raw), len(strings.TrimLeft(got, "-")))
+		got = fmt.Sprintf("%s of %d digits", TypeOf(raw), len(strings.TrimLeft(got, "-")))
 	}
 	return &MismatchError{Want: want + " that fits " + fits, Got: got}
 }
@@ -530,8 +530,8 @@ func seconds(raw Raw) (int64, bool) {
 	return int64(f), ok && f > math.MinInt64 && f < math.MaxInt64 // false for NaN
 }
 
-// pythonType names the type that Python would see in raw.
-func pythonType(raw Raw) string {
+// TypeOf names the type that Python sees in raw, one checked value: int, str, None, datetime …
+func TypeOf(raw Raw) string {
 	raw = trim(raw)
 	if len(raw) == 0 {
 		return "nothing"
