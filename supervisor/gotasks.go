@@ -57,7 +57,8 @@ func (s *Supervisor) fill(g *generation, now *settings, target, results *redisco
 		accept = c.Tasks.AcceptContent
 	}
 	if s.o.Handlers != nil {
-		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept, Overdue: &s.overdue, Log: s.log.Named("handler")})
+		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept,
+			Started: now.says("task_track_started"), Ignore: now.says("task_ignore_result"), Overdue: &s.overdue, Log: s.log.Named("handler")})
 		if err != nil {
 			return err
 		}
@@ -114,12 +115,10 @@ func (s *Supervisor) recorder(g *goTasks, now *settings, target, results *redisc
 	sender := senderOf(info)
 	sender.Tasks = s.o.Handlers
 	ordered, said := info.Conf["result_chord_ordered"].(bool)
-	extended, _ := info.Conf["result_extended"].(bool)
-	anyway, _ := info.Conf["task_store_errors_even_if_ignored"].(bool)
 	return backend.New(backend.Options{
-		Results: stored, Sender: sender, Discard: !s.recordsInGo(c), ErrorsAnyway: anyway, Expires: c.Results.Expires,
+		Results: stored, Sender: sender, Discard: !s.recordsInGo(c), ErrorsAnyway: now.says("task_store_errors_even_if_ignored"), Expires: c.Results.Expires,
 		Publisher:      client.NewProducer(messages, producerOptions(c)),
-		Documents:      celery.Documents{KeyPrefix: resultPrefix(info), Extended: extended, Zone: zoneOf(info)},
+		Documents:      celery.Documents{KeyPrefix: resultPrefix(info), Extended: now.says("result_extended"), Zone: zoneOf(info)},
 		ChordUnordered: said && !ordered, Log: s.log.Named("backend"),
 	})
 }
@@ -150,8 +149,16 @@ func (s *Supervisor) goOptions(now *settings) {
 		}
 	}
 	for _, cmd := range c.Commands {
-		now.tasks[cmd.Task] = override(c.Tasks, cmd.Task, commandOptions(c.Tasks, cmd))
+		o := commandOptions(c.Tasks, cmd)
+		o.TrackStarted, o.IgnoreResult = now.says("task_track_started"), o.IgnoreResult || now.says("task_ignore_result")
+		now.tasks[cmd.Task] = override(c.Tasks, cmd.Task, o)
 	}
+}
+
+// says tells what the application says of all its tasks.
+func (s *settings) says(name string) bool {
+	b, _ := s.info.Conf[name].(bool)
+	return b
 }
 
 func commandOptions(t config.Tasks, c config.Command) celery.TaskOptions {

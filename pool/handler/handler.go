@@ -34,6 +34,8 @@ type Options struct {
 	Recorder Recorder
 	Node     string   // name of the worker, as in w1@host
 	Accept   []string // content types besides JSON: msgpack, yaml
+	Started  bool     // store STARTED of every task: task_track_started
+	Ignore   bool     // store no result of any task: task_ignore_result
 	Overdue  *Overdue // shared by factories that follow one another in a pool; nil: of this factory alone
 	Log      hclog.Logger
 }
@@ -164,7 +166,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	h := e.Mux.Lookup(job.Task.Name)
 	rec := backend.Record{Request: r, Ignore: r.IgnoreResult, MaxRetries: 3, RetryDelay: 3 * time.Minute, Repr: job.Repr}
 	if h != nil {
-		rec.Ignore, rec.MaxRetries, rec.RetryDelay = rec.Ignore || h.Options.IgnoreResult, h.MaxRetries, h.RetryDelay
+		rec.Ignore, rec.MaxRetries, rec.RetryDelay = rec.Ignore || e.Ignore || h.Options.IgnoreResult, h.MaxRetries, h.RetryDelay
 	}
 	if job.Verdict != nil {
 		return e.Recorder.Verdict(ctx, rec, job.Verdict)
@@ -172,7 +174,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	if h == nil {
 		return Unknown(ctx, e.Recorder, rec)
 	}
-	if h.Options.TrackStarted && !rec.Ignore {
+	if (e.Started || h.Options.TrackStarted) && !rec.Ignore {
 		if err := e.Recorder.Started(ctx, r); err != nil {
 			return celery.Outcome{}, err
 		}

@@ -21,7 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // recorder keeps what it is told in words.
 type recorder struct {
-	said []string
+	said    []string
+	ignored bool // the result of the task that is done
 }
 
 func (r *recorder) say(what string, state celery.State) (celery.Outcome, error) {
@@ -34,7 +35,8 @@ func (r *recorder) Started(context.Context, *celery.Request) error {
 	return nil
 }
 
-func (r *recorder) Done(_ context.Context, _ backend.Record, value pyjson.Raw) (celery.Outcome, error) {
+func (r *recorder) Done(_ context.Context, rec backend.Record, value pyjson.Raw) (celery.Outcome, error) {
+	r.ignored = rec.Ignore
 	return r.say("done "+string(value), celery.StateSuccess)
 }
 
@@ -190,6 +192,30 @@ func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
 				t.Errorf("close: %v; overrun: %d now, %d in all", err, h.Overrun(), h.Overruns())
 			}
 		})
+	}
+}
+
+// An application may say it for all its tasks, those in Go among them.
+func TestSettingsOfAllTasks(t *testing.T) {
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.ok", func() {})
+	for want, o := range map[string]handler.Options{"started, done null": {Started: true}, "done null": {Started: true, Ignore: true}} {
+		r := &recorder{}
+		o.Mux, o.Recorder = mux, r
+		h, err := handler.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := h.Start(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Execute(t.Context(), job(t, "t.ok")); err != nil || strings.Join(r.said, ", ") != want || r.ignored != o.Ignore {
+			t.Errorf("got %q, ignored %t, %v, want %s", r.said, r.ignored, err, want)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
