@@ -270,7 +270,8 @@ func (s *Supervisor) work(ctx context.Context) error {
 }
 
 func (s *Supervisor) drain(why string) {
-	budget := s.current.Load().Config.Drain.Budget()
+	limits := s.current.Load().Config.Drain
+	budget := limits.Budget()
 	s.life.drains(why, budget)
-	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, budget)
+	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, margin: limits.Margin, log: s.log}.run(why, budget)
 }
