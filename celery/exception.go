@@ -111,7 +111,8 @@ var (
 	ErrSoftLimit = errors.New("soft time limit reached")
 )
 
-// Ignore returns the error with which a handler says that its outcome is of no interest: nothing is stored.
+// Ignore returns the error with which a handler says that its outcome is of no interest: nothing is stored, and nothing follows.
+// As in Celery a chord with the task in its header never ends.
 func Ignore() error { return errIgnore }
 
 // RejectError is the error of [Reject].
@@ -124,7 +125,8 @@ func (e *RejectError) Error() string {
 }
 
 // Reject returns the error with which a handler refuses its message: it is dropped, or goes to the back of its queue.
-// As in Celery this does something only for a task that is acknowledged late.
+// As in Celery a message goes back only if its task is acknowledged late ([AcksLate]). Of one that does not, the result is the
+// failure Reject, as since Celery 5.7.
 func Reject(requeue bool) error { return &RejectError{Requeue: requeue} }
 
 // RetryError is the error of [Retry].
