@@ -216,6 +216,7 @@ func (l *lease) lock(id string) *lockFile {
 		l.b.log.Warn("no lock file: after a crash a restart waits for the lease", "error", err)
 		return nil
 	}
+	l.b.ties.keepIn(f)
 	return f
 }
 

@@ -36,6 +36,15 @@ func lockAt(path string, flag int) (*lockFile, error) {
 	return &lockFile{f}, nil
 }
 
+// note replaces what stands in the file.
+func (l *lockFile) note(text string) {
+	if l == nil {
+		return
+	}
+	_, _ = l.f.WriteAt([]byte(text+"\n"), 0)
+	_ = l.f.Truncate(int64(len(text) + 1))
+}
+
 // release removes the file while it is still locked, so that nobody takes it for that of a dead one in between.
 func (l *lockFile) release() {
 	if l == nil {
