@@ -61,12 +61,15 @@ func (l *lockFile) abandon() {
 	}
 }
 
-// ownerDead tells whether the process that held the lock of an incarnation is known to be dead. No file means: not known.
-func ownerDead(path string) bool {
+// owner tells what is known of the process that took the lock of an incarnation. No file means: nothing.
+func owner(path string) (alive, dead bool) {
+	if path == "" {
+		return false, false
+	}
 	l, err := lockAt(path, 0)
 	if err != nil {
-		return false
+		return errors.Is(err, errLocked), false
 	}
 	_ = l.f.Close() // the file stays until the registry entry goes
-	return true
+	return false, true
 }

@@ -19,11 +19,12 @@ type recovery struct {
 	ring *keyring
 	wake chan struct{}
 	dead map[string]time.Time // since when we know
-	from time.Time            // when the first look began that did not come to its end; zero: the last one did
+	kin  namesakes
+	from time.Time // when the first look began that did not come to its end; zero: the last one did
 }
 
 func newRecovery(b *Broker, ring *keyring) *recovery {
-	return &recovery{b: b, ring: ring, wake: make(chan struct{}, 1), dead: map[string]time.Time{}}
+	return &recovery{b: b, ring: ring, wake: make(chan struct{}, 1), dead: map[string]time.Time{}, kin: namesakes{}}
 }
 
 func (r *recovery) poke() { poke(r.wake) }
@@ -75,13 +76,18 @@ func (r *recovery) look(life context.Context) (time.Duration, error) {
 			delete(r.dead, id)
 		}
 	}
+	for id := range r.kin {
+		if _, there := entries[id]; !there {
+			delete(r.kin, id)
+		}
+	}
 	return next, nil
 }
 
 // visit looks whether an incarnation is dead, and if so gives back what it held. It returns how long its lease lasts.
 func (r *recovery) visit(life context.Context, id string, n *node) (time.Duration, error) {
 	path := r.lockOf(id, n)
-	killed := path != "" && ownerDead(path)
+	runs, killed := owner(path)
 	if !killed {
 		r.b.tally.commands.add(purposeRecover, 1)
 		left, err := r.b.aux.PTTL(life, r.ring.lease(id)).Result()
@@ -90,6 +96,7 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 		}
 		if left != -2 { // in nanoseconds: no such key
 			delete(r.dead, id)
+			r.namesake(id, n, runs, left)
 			return max(left, time.Millisecond), nil
 		}
 		if _, known := r.dead[id]; !known {
