@@ -57,6 +57,9 @@ func TestSettlement(t *testing.T) {
 		"killed at the end of a drain":  {late, jobWith(0, nil), lost(celery.LossShutdown), broker.PutBack, false, "", false},
 		"the same, acknowledged early":  {ackEarly, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
 		"verdict: lost":                 {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"verdict: retry":                {late, jobWith(0, &celery.Verdict{State: celery.StateRetry}), celery.Outcome{State: celery.StateRetry}, broker.Ack, false, "", true},
+		"verdict: retry, no retries":    {late, jobWith(0, &celery.Verdict{State: celery.StateRetry}), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"verdict: retry not sent":       {rejecting, jobWith(0, &celery.Verdict{State: celery.StateRetry}), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Requeue, true, "", false},
 		"verdict: hard limit":           {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
 		"hard limit of a handler":       {late, jobWith(0, nil), givenUp, broker.Ack, false, "", false},
 		"the same, not acknowledged":    {strict, jobWith(0, nil), givenUp, broker.Requeue, true, "", false},
@@ -97,6 +100,8 @@ func TestVerdictOfALostChild(t *testing.T) {
 		"late, rejecting":            {rejecting, 0, crash, ""},
 		"rejecting, the fourth time": {rejecting, 3, crash, ""},
 		"rejecting, the fifth time":  {rejecting, 4, crash, "WorkerLostError max_deliveries"},
+		"retrying":                   {celery.TaskOptions{RetryOnWorkerLost: true}, 0, crash, "RETRY WorkerLostError signal"},
+		"retrying and rejecting":     {celery.TaskOptions{RetryOnWorkerLost: true, AcksLate: true, RejectOnWorkerLost: true}, 4, crash, "RETRY WorkerLostError signal"},
 		"hard limit":                 {rejecting, 0, &celery.Loss{Cause: celery.LossHardLimit, Limit: time.Second}, "TimeLimitExceeded hard_limit"},
 		"terminated":                 {rejecting, 0, &celery.Loss{Cause: celery.LossTerminated}, "TaskRevokedError terminated"},
 		"drained":                    {rejecting, 0, &celery.Loss{Cause: celery.LossShutdown}, ""},
@@ -106,6 +111,9 @@ func TestVerdictOfALostChild(t *testing.T) {
 			got := ""
 			if v := (rules{maxDeliveries: 5}).verdict(jobWith(test.deaths, nil), test.loss, test.options); v != nil {
 				got = v.Type + " " + v.Cause
+				if v.State == celery.StateRetry {
+					got = "RETRY " + got
+				}
 			}
 			if got != test.want {
 				t.Errorf("%q, want %q", got, test.want)

@@ -64,8 +64,7 @@ type QueueInfo struct {
 // TaskInfo are the options of one registered task.
 type TaskInfo struct {
 	celery.TaskOptions
-	AcksOnTimeout     bool // Celery 5.7 tells it from AcksOnFailureOrTimeout, which then is about failures only
-	RetryOnWorkerLost bool // Celery 5.7
+	AcksOnTimeout bool // Celery 5.7 tells it from AcksOnFailureOrTimeout, which then is about failures only
 }
 
 // UnmarshalJSON reads limits as seconds.
@@ -74,17 +73,16 @@ func (t *TaskInfo) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	var rest struct {
-		TimeLimit         float64 `json:"time_limit"`
-		SoftTimeLimit     float64 `json:"soft_time_limit"`
-		AcksOnTimeout     bool    `json:"acks_on_timeout"`
-		RetryOnWorkerLost bool    `json:"retry_on_worker_lost"`
+		TimeLimit     float64 `json:"time_limit"`
+		SoftTimeLimit float64 `json:"soft_time_limit"`
+		AcksOnTimeout bool    `json:"acks_on_timeout"`
 	}
 	if err := json.Unmarshal(b, &rest); err != nil {
 		return err
 	}
 	t.TimeLimit = time.Duration(rest.TimeLimit * float64(time.Second))
 	t.SoftTimeLimit = time.Duration(rest.SoftTimeLimit * float64(time.Second))
-	t.AcksOnTimeout, t.RetryOnWorkerLost = rest.AcksOnTimeout, rest.RetryOnWorkerLost
+	t.AcksOnTimeout = rest.AcksOnTimeout
 	return nil
 }
 

@@ -84,7 +84,6 @@ func tasks(i python.Info) Result {
 var unused = map[string]string{
 	"task_always_eager":                                   "is on: clients run their tasks themselves, and nothing comes here",
 	"worker_state_db":                                     "is not used: revoked tasks are kept in Redis",
-	"task_retry_on_worker_lost":                           "is not supported: a task whose process dies fails, or with task_reject_on_worker_lost runs again at once",
 	"worker_direct":                                       "is not supported: there is no queue of one worker's own",
 	"worker_eta_task_limit":                               "is not used: tasks with an ETA wait in Redis and take no memory",
 	"worker_lost_wait":                                    "is not used: the end of a process is seen at once",

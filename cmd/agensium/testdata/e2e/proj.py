@@ -184,6 +184,19 @@ def kill_once(key):
     return 'survived'
 
 
+class Retried(Task):
+    def on_retry(self, exc, task_id, args, kwargs, einfo):
+        note('on_retry:' + args[0], '%r %d' % (exc, self.request.retries))
+
+
+@app.task(bind=True, base=Retried, retry_on_worker_lost=True, default_retry_delay=0, max_retries=2)
+def kill_retried(self, key, times):
+    note(key, self.request.retries)
+    if self.request.retries < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return self.request.retries
+
+
 @app.task
 def not_json():
     return object()
