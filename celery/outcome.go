@@ -86,6 +86,7 @@ type Verdict struct {
 type TaskOptions struct {
 	AcksLate               bool          `json:"acks_late"`
 	AcksOnFailureOrTimeout bool          `json:"acks_on_failure_or_timeout"`
+	AcksOnTimeout          *bool         `json:"acks_on_timeout"` // Celery 5.7; nil: as AcksOnFailureOrTimeout
 	RejectOnWorkerLost     bool          `json:"reject_on_worker_lost"`
 	RetryOnWorkerLost      bool          `json:"retry_on_worker_lost"` // Celery 5.7
 	TrackStarted           bool          `json:"track_started"`
@@ -94,4 +95,12 @@ type TaskOptions struct {
 	RateLimit              string        `json:"rate_limit"`
 	TimeLimit              time.Duration `json:"-"`
 	SoftTimeLimit          time.Duration `json:"-"`
+}
+
+// AcksTimedOut tells whether a task that reached its hard limit is acknowledged, if that is late.
+func (o TaskOptions) AcksTimedOut() bool {
+	if o.AcksOnTimeout != nil {
+		return *o.AcksOnTimeout
+	}
+	return o.AcksOnFailureOrTimeout
 }

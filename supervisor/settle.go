@@ -65,7 +65,7 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 // acknowledge; but not for ever.
 func (r rules) timedOut(f pool.Finished, o celery.TaskOptions, s broker.Settlement) broker.Settlement {
 	switch {
-	case !o.AcksLate || o.AcksOnFailureOrTimeout:
+	case !o.AcksLate || o.AcksTimedOut():
 	case r.exhausted(f.Job.Task.Deliveries + 1):
 		s.Action, s.Dead = broker.Bury, deadLetter(f, string(celery.LossHardLimit))
 	default:

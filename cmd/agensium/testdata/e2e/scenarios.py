@@ -112,11 +112,12 @@ def scenarios():
     yield 'exit', lambda: outcome(p.leave.delay(3))
     yield 'killed', lambda: outcome(p.kill_self.delay())
     yield 'killed, late ack', lambda: outcome(p.kill_once.delay('kill_once'))
+    yield 'hard limit, acks_on_timeout', lambda: (later(p.hard_once.delay('hard_once'), 'SUCCESS' if LATEST else 'FAILURE'), len(notes('hard_once', 1)))
     if LATEST:
-        killed = lambda key, times: (outcome(p.kill_retried.apply_async((key, times))), notes(key, 1), notes('on_retry:' + key, 1))  # noqa: E731
+        killed = lambda key, times: (outcome(p.kill_retried.apply_async((key, times)), 3 * TIMEOUT), notes(key, 1), notes('on_retry:' + key, 1))  # noqa: E731
         yield 'killed, retried', lambda: killed('kr1', 1)
         yield 'killed, retried too often', lambda: killed('kr2', 9)
-        yield 'killed, retried in a chord', lambda: outcome(chord([p.add.s(1, 1), p.kill_retried.s('kr3', 1)])(p.total.s()))
+        yield 'killed, retried in a chord', lambda: outcome(chord([p.add.s(1, 1), p.kill_retried.s('kr3', 1)])(p.total.s()), 3 * TIMEOUT)
     yield 'not serializable', lambda: outcome(p.not_json.delay())
     yield 'unknown task', lambda: outcome(app.send_task('proj.nowhere'))
     yield 'link', lambda: (lambda r: (outcome(r), outcome(r.children[0]) if r.children else None))(p.add.apply_async((1, 2), link=p.add.s(10)))
