@@ -93,7 +93,6 @@ var unused = map[string]string{
 	"worker_detect_quorum_queues":                         "is not used: they are RabbitMQ's",
 	"worker_enable_prefetch_count_reduction":              "is not used: nothing is prefetched",
 	"worker_cancel_long_running_tasks_on_connection_loss": "is not used: a task runs on while the connection is away, and its claim is renewed",
-	"worker_deduplicate_successful_tasks":                 "is not used: a task that was delivered again after it had succeeded runs again, and its result stays",
 }
 
 // ignored are settings that do nothing here, besides those that the application's own warnings name.

@@ -205,6 +205,11 @@ def kill_retried(self, key, times):
     return self.request.retries
 
 
+@app.task(rate_limit='1/h')
+def rare():
+    return 'run'
+
+
 @app.task
 def not_json():
     return object()

@@ -180,6 +180,8 @@ def settings():
     yield 'fat children', lambda: runs([p.grow.delay(n).get(timeout=TIMEOUT) for n in (1, 150, 1, 1, 150)])
     yield 'not acknowledged', lambda: (seen(p.fail_not_acknowledged.delay('fna')), outcome(p.sleep.delay(0.3)) and notes('fna', 1))
     yield 'hung, not acknowledged', lambda: (seen(p.hang_not_acknowledged.delay('hna')), notes('hna', 1))
+    yield 'delivered again', lambda: (again(p.mark, ('again', 'a')), outcome(p.sleep.delay(0.3)) and notes('again', 1))
+    yield 'rate limited', lambda: [seen(p.rare.delay()) for _ in range(2)]
     yield 'signals of the worker', lambda: (seen(p.add.delay(1, 1)), notes('signal', 1))[0]
 
 
@@ -225,6 +227,18 @@ def proto1(task, args, kwargs):
     with app.amqp.producer_pool.acquire(block=True) as producer:
         app.amqp.send_task_message(producer, task.name, message, queue='celery')
     return app.AsyncResult(message.body['id'])
+
+
+def again(task, args):
+    """Runs a task, and then brings its message once more, as after a death of its worker."""
+    result = task.apply_async(args)
+    state = seen(result)
+    task.apply_async(args, task_id=result.id, queue='aside')
+    broker = redis.Redis.from_url(os.environ['TEST_BROKER'])
+    message = json.loads(broker.lpop('aside'))
+    message['properties']['delivery_info'].update(redelivered=True, routing_key='celery')
+    broker.lpush('celery', json.dumps(message))
+    return state
 
 
 def stamped(sig):
