@@ -204,7 +204,7 @@ func brokerSample(st broker.Status) *admin.Broker {
 	b := &admin.Broker{
 		Connected: st.Connected, Conns: st.Connections, Dialed: st.Dialed, Reconnects: st.Reconnects, Commands: st.Commands,
 		Lease: max(0, st.LeaseTTL-st.LeaseAge), Waiting: st.Waiting, Held: st.Claims, InDoubt: st.Doubts, Claimed: st.Claimed,
-		Settled: st.Settled, Taken: st.Taken, PutBack: st.PutBack, Recovered: st.Recovered, Lapses: st.Lapses, Parked: st.Parked,
+		Settled: st.Settled, Taken: st.Taken, Forgotten: st.Forgotten, PutBack: st.PutBack, Recovered: st.Recovered, Lapses: st.Lapses, Parked: st.Parked,
 		Woken: st.Woken, Restored: st.Restored, Buried: st.Buried,
 	}
 	if st.Condition != nil {
