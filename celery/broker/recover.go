@@ -84,7 +84,7 @@ func (r *recovery) look(life context.Context) (time.Duration, error) {
 	return next, nil
 }
 
-// visit looks whether an incarnation is dead, and if so gives back what it held. It returns how long its lease lasts.
+// visit looks whether an incarnation is dead, and if so gives back what it held. It returns when to look again: when its lease ends, if it lives.
 func (r *recovery) visit(life context.Context, id string, n *node) (time.Duration, error) {
 	path := r.lockOf(id, n)
 	runs, killed := owner(path)
@@ -128,8 +128,14 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 	if over && err == nil && found > 0 {
 		found, err = r.sweep(life, id, n) // what is to be inherited is still there
 	}
-	if err != nil || found > 0 || !over {
+	if err != nil || found > 0 {
 		return 0, err
+	}
+	if !over {
+		if killed && time.Since(r.dead[id]) < severedSoon {
+			return time.Second, nil // Redis is about to see it
+		}
+		return 0, nil
 	}
 	r.b.tally.commands.add(purposeRegistry, 1)
 	if err := r.b.aux.HDel(life, r.ring.nodes(), id).Err(); err != nil {
@@ -173,6 +179,9 @@ func (r *recovery) lockOf(id string, n *node) string {
 	}
 	return lockPath(r.b.opt.StateDir, id)
 }
+
+// severedSoon is within which Redis has usually seen that the connections of one that was killed have ended.
+const severedSoon = 3 * time.Second
 
 const namesAtOnce = 512
 

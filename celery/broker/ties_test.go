@@ -79,6 +79,29 @@ func TestTheKilledAreRememberedWhileRedisServesThem(t *testing.T) {
 	celerytest.Eventually(t, "it to be forgotten", func() bool { first.Notice(); return !slices.Contains(nodeIDs(t, r), "gone") })
 }
 
+// Who starts in the moment of the death, before Redis has seen it, looks again soon.
+func TestTheKilledAreLookedAtAgainSoon(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c, ctx := r.Client(0), bounded(t)
+	b := start(t, r.URL(0), func(o *Options) { o.StateDir, o.PeersEvery = t.TempDir(), time.Hour })
+	entry := b.lease.entry(8, []string{"celery"})
+	conn := c.Conn()
+	defer conn.Close()
+	number, err := conn.ClientID(ctx).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(lockPath(b.opt.StateDir, "gone"), fmt.Appendln(nil, number), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.HSet(ctx, "agensium:nodes", "gone", entry)
+	before := b.Status().Commands["recover"]
+	b.Notice()
+	celerytest.Eventually(t, "the first look", func() bool { return b.Status().Commands["recover"] > before+1 })
+	c.ClientKillByFilter(ctx, "ID", fmt.Sprint(number))
+	celerytest.Eventually(t, "it to be forgotten", func() bool { return !slices.Contains(nodeIDs(t, r), "gone") })
+}
+
 func TestWhoMayNotAskWaitsForTheTime(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	dir := t.TempDir()
