@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -144,7 +145,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	e.runs(nil)
 	rec.Runtime = time.Since(began)
 	if err != nil {
-		exc := celery.NewException("OSError", err.Error())
+		exc := exceptionOf(err)
 		return e.Recorder.Failed(ctx, rec, exc, exc.LastLine()+"\n")
 	}
 	if end.loss != nil {
@@ -184,7 +185,11 @@ func (s *Spec) read(stdout []byte) (pyjson.Raw, error) {
 	switch s.Result {
 	case "none":
 		return pyjson.Raw("null"), nil
-	case "text":
+	}
+	if !utf8.Valid(stdout) {
+		return nil, fmt.Errorf("stdout of %s is not UTF-8: byte %d", s.Run[0], misfit(stdout))
+	}
+	if s.Result == "text" {
 		return pyjson.AppendString(nil, string(stdout)), nil
 	}
 	value := pyjson.Trim(stdout)
@@ -195,4 +200,16 @@ func (s *Spec) read(stdout []byte) (pyjson.Raw, error) {
 		return nil, fmt.Errorf("stdout of %s is not JSON: %w", s.Run[0], err)
 	}
 	return value, nil
+}
+
+// misfit is the place of the first byte that is not UTF-8.
+func misfit(text []byte) int {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(text)
 }
