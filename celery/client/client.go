@@ -23,7 +23,7 @@ type Options struct {
 	ResultPrefix  string         // global_keyprefix of the result store, complete
 	ResultExpires time.Duration  // result_expires; 0: a day
 	Sender        *celery.Sender // nil: NewSender
-	Tasks         *celery.Mux    // handlers whose Expires holds for what is sent to them; nil: the sender's
+	Tasks         *celery.Mux    // handlers whose Expires and IgnoreResult hold for what is sent to them; nil: the sender's
 	PoolSize      int            // connections to the broker; 0: 4
 }
 
