@@ -1,4 +1,5 @@
 import os
+from subprocess import CalledProcessError
 
 from celery import Celery, chain, chord, group, signature
 from celery.exceptions import Ignore, Reject
@@ -37,6 +38,16 @@ def retry(self, times):
     if self.request.retries < times:
         raise self.retry(exc=KeyError('not yet'), countdown=0.3)  # without delay Celery itself may store RETRY last
     return 'done'
+
+
+@app.task(name='c.exits')
+def exits(*args):
+    raise CalledProcessError(3, 'sh', None, 'oh')
+
+
+@app.task(name='c.givesup', bind=True, max_retries=1)
+def givesup(self):
+    raise self.retry(exc=CalledProcessError(75, 'sh', None, 'busy'), countdown=0.3)
 
 
 @app.task(name='c.ignored')
