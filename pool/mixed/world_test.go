@@ -212,7 +212,9 @@ func goTasks() *celery.Mux {
 		}
 		return "done", nil
 	}, celery.MaxRetries(2))
-	exit := func(status int, said string) error { return celery.Raise("subprocess.CalledProcessError", status, "sh", nil, said) }
+	exit := func(status int, said string) error {
+		return celery.Raise("subprocess.CalledProcessError", status, "sh", nil, said)
+	}
 	celery.Handle(mux, "c.exits", func(...any) error { return exit(3, "oh") })
 	celery.Handle(mux, "c.givesup", func() error { return celery.Retry(exit(75, "busy"), 0) }, celery.MaxRetries(1))
 	celery.Handle(mux, "c.ignored", func() error { return celery.Ignore() })
