@@ -186,8 +186,8 @@ func (s *Spec) read(stdout []byte) (pyjson.Raw, error) {
 	case "none":
 		return pyjson.Raw("null"), nil
 	}
-	if !utf8.Valid(stdout) {
-		return nil, fmt.Errorf("stdout of %s is not UTF-8: byte %d", s.Run[0], misfit(stdout))
+	if at := misfit(stdout); at < len(stdout) {
+		return nil, fmt.Errorf("stdout of %s is not UTF-8: byte %d", s.Run[0], at)
 	}
 	if s.Result == "text" {
 		return pyjson.AppendString(nil, string(stdout)), nil
@@ -202,14 +202,19 @@ func (s *Spec) read(stdout []byte) (pyjson.Raw, error) {
 	return value, nil
 }
 
-// misfit is the place of the first byte that is not UTF-8.
+// misfit is the place of the first byte that is not UTF-8, or the end. Half of a surrogate pair, which Python's strings may hold and a
+// program may have been given, passes.
 func misfit(text []byte) int {
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && size == 1 {
+		switch {
+		case r != utf8.RuneError || size != 1:
+			i += size
+		case len(text) >= i+3 && text[i] == 0xed && text[i+1]&0xe0 == 0xa0 && text[i+2]&0xc0 == 0x80:
+			i += 3
+		default:
 			return i
 		}
-		i += size
 	}
 	return len(text)
 }

@@ -113,6 +113,7 @@ func TestCommands(t *testing.T) {
 		"too much":             {command.Spec{Run: sh("yes"), MaxOutput: 1000}, x(), `failed ValueError('sh wrote more than 1000 bytes to stdout')`},
 		"no program":           {command.Spec{Run: []string{"no-such-program-here"}}, x(), `failed FileNotFoundError('find program of task t.x: exec: "no-such-program-here": executable file not found in $PATH')`},
 		"text not UTF-8":       {command.Spec{Run: sh(`printf 'ab\351'`)}, x(), `failed ValueError('stdout of sh is not UTF-8: byte 2')`},
+		"half a pair":          {command.Spec{Run: []string{"printf", "%s", "{arg0}"}}, x(pyjson.Raw(`"a\ud800b"`)), `done "a\ud800b"`},
 		"json not UTF-8":       {command.Spec{Run: sh(`printf '"\351"'`), Result: "json"}, x(), `failed ValueError('stdout of sh is not UTF-8: byte 1')`},
 		"none not UTF-8":       {command.Spec{Run: sh(`printf '\351'`), Result: "none"}, x(), `done null`},
 		"too large to be told": {command.Spec{Run: []string{"true", "{arg0}"}}, x(strings.Repeat("x", 1<<20)), `failed OSError('start /usr/bin/true: fork/exec /usr/bin/true: argument list too long: what is that large comes in on stdin, with input = "json"')`},
