@@ -33,6 +33,7 @@ type waiters struct {
 	stop  context.CancelFunc
 	until context.Context //nolint:containedctx // ends with the client
 	wake  chan struct{}   // capacity 1: there is something to do
+	quiet time.Duration   // linger, but for tests
 	ended sync.WaitGroup
 
 	mu      sync.Mutex
@@ -62,7 +63,7 @@ type news struct {
 }
 
 func newWaiters(reads *redis.Client, t *redisconn.Target) *waiters {
-	w := &waiters{redis: reads, wake: make(chan struct{}, 1), waiting: map[string]map[*wait]struct{}{}}
+	w := &waiters{redis: reads, wake: make(chan struct{}, 1), quiet: linger, waiting: map[string]map[*wait]struct{}{}}
 	w.until, w.stop = context.WithCancel(context.Background())
 	w.subs = t.Client(redisconn.ClientOptions{Name: "agensium-client-waits", OnDial: w.dialed})
 	return w
@@ -157,7 +158,7 @@ func (w *waiters) tend() {
 		receiving.Wait()
 	}()
 	started, before := false, false
-	idle := time.NewTimer(linger)
+	idle := time.NewTimer(w.quiet)
 	defer idle.Stop()
 	for attempts := 0; ; {
 		todo, quiet := w.take()
@@ -180,7 +181,7 @@ func (w *waiters) tend() {
 			receiving.Go(func() { w.receive(ctx, ps) })
 		}
 		if !quiet || !before {
-			idle.Reset(linger)
+			idle.Reset(w.quiet)
 		}
 		before = quiet
 		select {
@@ -191,7 +192,7 @@ func (w *waiters) tend() {
 			if w.leaveOff() {
 				return
 			}
-			idle.Reset(linger)
+			idle.Reset(w.quiet)
 		}
 	}
 }

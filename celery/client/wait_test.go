@@ -243,3 +243,32 @@ func TestAWaitEndsWithItsContextWhileNobodyAnswers(t *testing.T) {
 		cancel()
 	}
 }
+
+func TestNoWaitIsLostWithItsConnection(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	proxy := celerytest.StartProxy(t, r.Addr())
+	c := newClient(t, proxy.URL(0))
+	const tasks = 100
+	got := make(chan error, tasks)
+	for i := range tasks {
+		go func() {
+			var value int
+			err := c.Result(fmt.Sprint(i)).Get(t.Context(), &value)
+			if err == nil && value != i {
+				err = fmt.Errorf("task %d: %d", i, value)
+			}
+			got <- err
+		}()
+	}
+	for i := range tasks {
+		store(t, r, fmt.Sprint(i), success(i))
+		if i%10 == 5 {
+			proxy.CutAll()
+		}
+	}
+	for range tasks {
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+	}
+}
