@@ -154,6 +154,7 @@ func TestAProgramIsFoundFromItsDirectoryAndItsPath(t *testing.T) {
 		"on its own PATH": {command.Spec{Run: []string{"tool"}, Environment: map[string]string{"PATH": "/nowhere:" + dir + "/bin"}}, `done "tool"`},
 		"not on its PATH": {command.Spec{Run: []string{"sh"}, Environment: map[string]string{"PATH": "/nowhere"}},
 			`failed FileNotFoundError('find program of task t.x: exec: "sh": executable file not found in $PATH of the command\'s environment: /nowhere')`},
+		"all in one":     {command.Spec{Run: []string{"cat -n"}}, `failed FileNotFoundError('find program of task t.x: exec: "cat -n": executable file not found in $PATH: each argument is an element of run, as in ["cat", "-n"]')`},
 		"no directory":   {command.Spec{Run: []string{"./bin/tool"}, Directory: dir + "/no"}, `failed FileNotFoundError('find program of task t.x: working directory: stat DIR/no: no such file or directory')`},
 		"may not be run": {command.Spec{Run: []string{"bin/closed"}, Directory: dir}, `failed PermissionError('find program of task t.x: exec: "DIR/bin/closed": permission denied')`},
 		"no first line":  {command.Spec{Run: []string{dir + "/bin/naked"}}, `failed OSError('start DIR/bin/naked: fork/exec DIR/bin/naked: exec format error: it is no program of this system, nor a script whose first line is #! and its interpreter')`},

@@ -22,6 +22,9 @@ func (s *Spec) Program() (string, error) {
 		}
 	}
 	path, err := s.look(s.Run[0])
+	if err != nil && strings.ContainsAny(s.Run[0], " \t") {
+		err = fmt.Errorf("%w: each argument is an element of run, as in [\"cat\", \"-n\"]", err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("find program of task %s: %w", s.Task, err)
 	}
