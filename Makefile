@@ -19,7 +19,7 @@ TEST := go test -timeout 20m
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## bin/agensium and bin/agensium-bench
@@ -67,10 +67,11 @@ fuzz: ## each fuzz target for FUZZTIME
 STATICCHECK := go tool staticcheck -checks 'all,-ST1000,-ST1003'
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck; Python and shell files as far as the machine can
+lint: ## gofmt, go vet (for macOS, too), staticcheck; Python and shell files as far as the machine can
 	@unformatted=$$(git ls-files -z '*.go' | xargs -0r gofmt -l); \
 		[ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
+	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
 	@git ls-files -z '*.py' ':!pool/python/testdata/zoo/syntax_error.py' | xargs -0r python3 -c 'import sys; [compile(open(f, "rb").read(), f, "exec") for f in sys.argv[1:]]'
 	@for file in .ci/run .ci/need .ci/venv examples/quickstart/run; do bash -n "$$file"; done
@@ -84,6 +85,11 @@ bench: build $(AGENSIUM_VENVS)/celery-latest/.requirements ## agensium beside ce
 .PHONY: bench-autoscale
 bench-autoscale: ## the simulator's table: what each scaling rule costs and keeps, on the same loads
 	go run ./supervisor/autoscale/simulate/cmd/bench-autoscale
+
+.PHONY: bench-handlers
+bench-handlers: $(AGENSIUM_VENVS)/celery-latest/.requirements ## Go handlers beside asynq, celery worker and what Redis allows, in one run
+	@.ci/need redis-server
+	go test -run '^$$' -bench . -benchtime 200000x -timeout 30m ./examples/go-handlers
 
 .PHONY: venvs
 venvs: $(VENVS:%=$(AGENSIUM_VENVS)/%/.requirements) ## virtual environments with three releases of Celery

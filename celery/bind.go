@@ -2,9 +2,11 @@ package celery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/agensium/agensium/celery/pyjson"
@@ -39,17 +41,39 @@ func (h *Handler) Call(ctx context.Context, args, kwargs pyjson.Raw) (value pyjs
 	out := h.fn.Call(in)
 	if h.failure >= 0 {
 		if err, _ := out[h.failure].Interface().(error); err != nil {
+			probe(err)
 			return nil, err
 		}
 	}
 	if h.value < 0 {
 		return null, nil
 	}
-	value, err = pyjson.Append(make([]byte, 0, 32), out[h.value].Interface())
+	result := out[h.value].Interface()
+	value, err = pyjson.Append(make([]byte, 0, 32), result)
+	if _, ok := result.(pyjson.Raw); ok && err == nil {
+		err = pyjson.Valid(value) // it went in as it is
+	}
 	if err != nil {
-		return nil, fmt.Errorf("result of %s: %w", h.Name, err)
+		return nil, &resultError{h.Name, err}
 	}
 	return value, nil
+}
+
+// resultError says that what a handler returned has no form in a result. Python sees it as an EncodeError.
+type resultError struct {
+	task string
+	err  error
+}
+
+func (e *resultError) Error() string { return "result of " + e.task + ": " + e.err.Error() }
+func (e *resultError) Unwrap() error { return e.err }
+
+// probe calls the methods of err that whoever records it will call. They are the application's: where they panic, as those
+// of a nil pointer in an error do, it is the handler that panics.
+func probe(err error) {
+	var retry *RetryError
+	_ = errors.Is(err, errIgnore) || errors.As(err, &retry)
+	_ = err.Error()
 }
 
 // bind appends the function's arguments to in.
@@ -57,12 +81,12 @@ func (h *Handler) bind(in []reflect.Value, args, kwargs pyjson.Raw) ([]reflect.V
 	var argRoom [8]pyjson.Raw
 	positional, err := pyjson.Elements(argRoom[:0], args)
 	if err != nil {
-		return in, h.refuse(err, "takes a list of arguments: %v", err)
+		return in, h.unlike(err, "a list of arguments", args)
 	}
 	var named []pyjson.Member
 	if string(kwargs) != "{}" {
 		if named, err = pyjson.Members(nil, kwargs); err != nil {
-			return in, h.refuse(err, "takes a mapping of keyword arguments: %v", err)
+			return in, h.unlike(err, "a dict of keyword arguments", kwargs)
 		}
 	}
 	fixed := len(h.params)
@@ -70,7 +94,7 @@ func (h *Handler) bind(in []reflect.Value, args, kwargs pyjson.Raw) ([]reflect.V
 		fixed--
 	}
 	if len(positional) > fixed && !h.variadic {
-		return in, h.refuse(nil, "takes %d positional argument%s but %d %s given", fixed, plural(fixed), len(positional), were(len(positional)))
+		return in, h.surplus(fixed, len(positional))
 	}
 	if !h.variadic && len(named) == 0 && len(positional) == fixed && h.record == nil && h.extra < 0 {
 		return h.bindPlain(in, positional)
@@ -83,7 +107,7 @@ func (h *Handler) bindPlain(in []reflect.Value, positional []pyjson.Raw) ([]refl
 	for i := range h.params {
 		v := reflect.New(h.params[i].kind).Elem()
 		if err := pyjson.DecodeValue(positional[i], v, h.zone); err != nil {
-			return in, h.refuse(err, "argument %s %v", h.label(i), err)
+			return in, h.misfit(err, h.label(i))
 		}
 		in = append(in, v)
 	}
@@ -132,10 +156,13 @@ func (h *Handler) bindNamed(in []reflect.Value, positional []pyjson.Raw, named [
 			continue
 		}
 		if err := pyjson.DecodeValue(raw, v, h.zone); err != nil {
-			return in, h.refuse(err, "argument %s %v", h.label(i), err)
+			return in, h.misfit(err, h.label(i))
 		}
 	}
-	if h.record != nil {
+	switch {
+	case h.pointer:
+		in = append(in, record.Addr())
+	case h.record != nil:
 		in = append(in, record)
 	}
 	return h.bindRest(in, positional, rest, fixed)
@@ -148,7 +175,7 @@ func (h *Handler) bindRest(in []reflect.Value, positional []pyjson.Raw, rest []p
 		for i := fixed; i < len(positional); i++ {
 			v := reflect.New(kind).Elem()
 			if err := pyjson.DecodeValue(positional[i], v, h.zone); err != nil {
-				return in, h.refuse(err, "argument %d %v", i+1, err)
+				return in, h.misfit(err, strconv.Itoa(i+1))
 			}
 			in = append(in, v)
 		}
@@ -160,7 +187,7 @@ func (h *Handler) bindRest(in []reflect.Value, positional []pyjson.Raw, rest []p
 		}
 		v := reflect.New(h.params[h.extra].kind).Elem()
 		if err := pyjson.DecodeValue(object, v, h.zone); err != nil {
-			return in, h.refuse(err, "argument **%s%v", h.params[h.extra].name, err)
+			return in, h.misfit(err, "**"+h.params[h.extra].name)
 		}
 		in = append(in, v)
 	}
@@ -211,7 +238,39 @@ func (h *Handler) label(i int) string {
 	if name := h.params[i].name; name != "" {
 		return "'" + name + "'"
 	}
-	return fmt.Sprintf("%d", i+1)
+	return strconv.Itoa(i + 1)
+}
+
+// unlike says what was given in the place of what it takes.
+func (h *Handler) unlike(err error, takes string, raw pyjson.Raw) error {
+	if pyjson.Valid(raw) != nil {
+		return h.refuse(err, "takes %s: %v", takes, err)
+	}
+	return h.refuse(err, "takes %s, not %s", takes, pyjson.TypeOf(raw))
+}
+
+// misfit says which argument does not fit, and where in it.
+func (h *Handler) misfit(err error, label string) error {
+	var m *pyjson.MismatchError
+	if errors.As(err, &m) && m.Path != "" {
+		return h.refuse(err, "argument %s%v", label, err)
+	}
+	return h.refuse(err, "argument %s %v", label, err)
+}
+
+// surplus counts in Python's words.
+func (h *Handler) surplus(fixed, given int) error {
+	required := 0
+	for i := range fixed {
+		if h.params[i].fallback == nil && !h.params[i].optional {
+			required++
+		}
+	}
+	takes := fmt.Sprintf("%d positional argument%s", fixed, plural(fixed))
+	if required < fixed {
+		takes = fmt.Sprintf("from %d to %d positional argument%s", required, fixed, plural(fixed))
+	}
+	return h.refuse(nil, "takes %s but %d %s given", takes, given, were(given))
 }
 
 func (h *Handler) refuse(err error, format string, args ...any) error {

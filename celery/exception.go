@@ -48,6 +48,8 @@ func (e Exception) LastLine() string {
 		text = pyjson.FullRepr(parts[0]) // the one builtin of Python whose text is a repr
 	case e.Type == "CalledProcessError" && e.Module == "subprocess" && len(parts) >= 2:
 		text = fmt.Sprintf("Command %s returned non-zero exit status %s.", pyjson.FullRepr(parts[1]), parts[0])
+	case e.Type == "SoftTimeLimitExceeded" && e.Module == "billiard.exceptions":
+		text = e.Type + pyjson.Tuple(e.Args) // as its __str__
 	}
 	if text != "" {
 		return name + ": " + text
@@ -112,7 +114,8 @@ var (
 	ErrSoftLimit = errors.New("soft time limit reached")
 )
 
-// Ignore returns the error with which a handler says that its outcome is of no interest: nothing is stored.
+// Ignore returns the error with which a handler says that its outcome is of no interest: nothing is stored, and nothing follows.
+// As in Celery a chord with the task in its header never ends.
 func Ignore() error { return errIgnore }
 
 // RejectError is the error of [Reject].
@@ -125,7 +128,8 @@ func (e *RejectError) Error() string {
 }
 
 // Reject returns the error with which a handler refuses its message: it is dropped, or goes to the back of its queue.
-// As in Celery this does something only for a task that is acknowledged late.
+// As in Celery a message goes back only if its task is acknowledged late ([AcksLate]). Of one that does not, the result is the
+// failure Reject, as since Celery 5.7.
 func Reject(requeue bool) error { return &RejectError{Requeue: requeue} }
 
 // RetryError is the error of [Retry].
@@ -154,7 +158,7 @@ func ExceptionOf(err error) Exception {
 	var (
 		raised *Error
 		bind   *BindError
-		encode *pyjson.TypeError
+		result *resultError
 		panicd *PanicError
 	)
 	switch {
@@ -162,8 +166,8 @@ func ExceptionOf(err error) Exception {
 		return raised.Exception
 	case errors.As(err, &bind):
 		return NewException("TypeError", bind.Error())
-	case errors.As(err, &encode):
-		return NewException("kombu.exceptions.EncodeError", encode.Error())
+	case errors.As(err, &result):
+		return NewException("kombu.exceptions.EncodeError", result.err.Error())
 	case errors.As(err, &panicd):
 		return NewException("agensium.Panic", fmt.Sprint(panicd.Value))
 	case errors.Is(err, ErrSoftLimit):

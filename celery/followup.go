@@ -226,9 +226,9 @@ func (s *Signature) Failing() (list []Failing, group bool) {
 	return list, true
 }
 
-// Rests lists the ids that will never run if s does not, s's own among them.
-func (s *Signature) Rests() []Rest {
-	return append(Remains([]*Signature{s}), Remains(s.Options.chain)...)
+// Rests lists the ids that will never run if s does not: its own, and those behind it in a chain.
+func (s *Signature) Rests() (own, behind []Rest) {
+	return Remains([]*Signature{s}), Remains(s.Options.chain)
 }
 
 // resultErrbacks are the errbacks of the result that s ends in: a chord's is its body's.
@@ -246,8 +246,16 @@ func (s *Signature) resultErrbacks() (list []*Signature) {
 }
 
 // distinct keeps the first of signatures that are the same.
-func distinct(list []*Signature) (kept []*Signature) {
+func distinct(list []*Signature) []*Signature { return Without(list, nil) }
+
+// Without is list without duplicates, and without what is in other.
+func Without(list, other []*Signature) (kept []*Signature) {
 	seen := map[string]bool{}
+	for _, s := range other {
+		if text, err := s.appendJSON(nil); err == nil {
+			seen[string(text)] = true
+		}
+	}
 	for _, s := range list {
 		text, err := s.appendJSON(nil)
 		if err != nil || seen[string(text)] {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/agensium/agensium/celery/celerytest"
+	"github.com/agensium/agensium/celery/pyjson"
 )
 
 func addFixtures(f *testing.F) {
@@ -77,6 +78,68 @@ func FuzzParseTime(f *testing.F) {
 		at, ok := ParseTime(s, nil)
 		if ok && (at.UTC().Year() < 0 || at.UTC().Year() > 10000) {
 			t.Fatalf("%q is %s", s, at)
+		}
+	})
+}
+
+// Whatever a body holds, what follows from it can be worked out and written, and reads as it was meant.
+func FuzzOpen(f *testing.F) {
+	for _, name := range []string{"delay", "protocol1", "chord3", "chain_in_chord", "link", "stamped"} {
+		for _, m := range celerytest.Load(f, "5.6.2", name).Messages {
+			if body, err := Body([]byte(m.Raw)); err == nil {
+				f.Add(body)
+			}
+		}
+	}
+	f.Add([]byte(`[[1], {"x": NaN}, {"callbacks": {"task": "a"}, "errbacks": [{"task": "b", "options": {"link": [{"task": "c"}], "eta": "2030-01-01"}}], "chain": [{"task": "celery.chain", "subtask_type": "chain", "kwargs": {"tasks": []}}, {"task": "d"}], "chord": {"task": "e", "options": {"task_id": "1", "chain": [{"task": "f"}]}}}]`))
+	f.Add([]byte(`[[], {}, {"chain": [{"task": "celery.chord", "subtask_type": "chord", "kwargs": {"header": {"task": "celery.group", "subtask_type": "group", "kwargs": {"tasks": [{"task": "a"}]}}, "body": {"task": "celery.group", "subtask_type": "group", "kwargs": {"tasks": [{"task": "b"}]}}}}]}]`))
+	f.Add([]byte(`[[], {}, {"errbacks": [{"task": "a", "options": {"eta": "0000-01-01"}}]}]`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := Open(&Task{ID: "1", Name: "t.x", ContentType: "application/json", GroupIndex: -1}, body, "q", nil)
+		if err != nil {
+			return
+		}
+		s := NewSender()
+		sent := func(plan *Plan, err error) {
+			if err != nil {
+				return // said in the result
+			}
+			for _, m := range plan.Messages {
+				task, err := Decode(m.Raw, nil)
+				if err != nil {
+					t.Fatalf("%q leads to the message %q: %v", body, m.Raw, err)
+				}
+				b, err := Body(m.Raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := Open(task, b, m.Queue, []string{"msgpack", "yaml"}); err != nil {
+					t.Fatalf("%q leads to the body %q: %v", body, b, err)
+				}
+			}
+		}
+		plans, err := s.FollowUps(r, pyjson.Raw(`{"a": [1]}`))
+		for _, p := range plans {
+			sent(p, err)
+		}
+		sent(s.ErrbackPlan(r.Errbacks(), "1", "", r))
+		sent(s.Retry(r, -1, -1))
+		Remains(r.Chain())
+		if c := r.Chord(); c != nil {
+			c.Failing()
+			c.Rests()
+			sent(s.Apply(c, []pyjson.Raw{pyjson.Raw("[]")}, Options{}, r))
+			text, err := c.MarshalJSON()
+			if err != nil {
+				return
+			}
+			again, err := ParseSignature(text)
+			if err != nil {
+				t.Fatalf("%q has the body %q: %v", body, text, err)
+			}
+			if twice, err := again.MarshalJSON(); err != nil || string(twice) != string(text) {
+				t.Fatalf("%q became %q, %v", text, twice, err)
+			}
 		}
 	})
 }

@@ -3,7 +3,9 @@ package celery_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +29,12 @@ type badly struct{}
 func (badly) MarshalJSON() ([]byte, error) { panic("write") }
 func (*badly) UnmarshalJSON([]byte) error  { panic("read") }
 
+// nested is an error whose methods panic where it is nil, as usual.
+type nested struct{ err error }
+
+func (e *nested) Error() string { return e.err.Error() }
+func (e *nested) Unwrap() error { return e.err }
+
 func testMux() *celery.Mux {
 	mux := celery.NewMux()
 	celery.Handle(mux, "t.add", func(_ context.Context, x, y int) (int, error) { return x + y, nil })
@@ -42,6 +50,13 @@ func testMux() *celery.Mux {
 	celery.Handle(mux, "t.fails", func() error { return celery.Raise("ValueError", "boom", 42) })
 	celery.Handle(mux, "t.panics", func() { panic("oh") })
 	celery.Handle(mux, "t.order", func(o orderArgs) orderArgs { return o })
+	celery.Handle(mux, "t.pointer", func(o *orderArgs) *orderArgs { return o })
+	celery.Handle(mux, "t.ints", func(...int) {}, celery.Params("*xs"))
+	celery.Handle(mux, "t.lists", func([]int) {})
+	celery.Handle(mux, "t.kwints", func(map[string]int) {}, celery.Params("**kw"))
+	celery.Handle(mux, "t.raw", func() pyjson.Raw { return pyjson.Raw("x") })
+	celery.Handle(mux, "t.nil error", func() error { return (*nested)(nil) })
+	celery.Handle(mux, "t.cycle", func() any { m := map[string]any{}; m["m"] = m; return m })
 	celery.Handle(mux, "t.echo", func(v any) any { return v })
 	celery.Handle(mux, "t.unwritable", func() any { return make(chan int) })
 	celery.Handle(mux, "t.writes badly", func() badly { return badly{} })
@@ -75,11 +90,19 @@ func TestBinding(t *testing.T) {
 		"record by keyword":   {"order", `[]`, `{"id": 3}`, `{"id": 3, "currency": "EUR", "note": null}`, ``},
 		"record by position":  {"order", `[3, "USD"]`, `{"tags": ["a"]}`, `{"id": 3, "currency": "USD", "note": null, "tags": ["a"]}`, ``},
 		"record lacks":        {"order", `[]`, `{}`, ``, `order() missing 1 required positional argument: 'id'`},
-		"record wrong":        {"order", `[3]`, `{"tags": [1]}`, ``, `order() argument 'tags' [0] must be str, not int`},
+		"record wrong":        {"order", `[3]`, `{"tags": [1]}`, ``, `order() argument 'tags'[0] must be str, not int`},
+		"record by pointer":   {"pointer", `[3]`, `{"tags": ["a"]}`, `{"id": 3, "currency": "EUR", "note": null, "tags": ["a"]}`, ``},
+		"record surplus":      {"order", `[3, "USD", null, [], 5]`, `{}`, ``, `order() takes from 1 to 4 positional arguments but 5 were given`},
+		"surplus of defaults": {"named", `[1, 2, 3]`, `{}`, ``, `named() takes from 1 to 2 positional arguments but 3 were given`},
+		"value in rest":       {"ints", `[1, 2, "x"]`, `{}`, ``, `ints() argument 3 must be int, not str`},
+		"value in unnamed":    {"lists", `[[1, "x"]]`, `{}`, ``, `lists() argument 1[1] must be int, not str`},
+		"value in keywords":   {"kwints", `[]`, `{"a": 1, "b": "x"}`, ``, `kwints() argument **kw["b"] must be int, not str`},
+		"too large":           {"add", `[1, 99999999999999999999]`, `{}`, ``, `add() argument 2 must be int that fits int64, not 99999999999999999999`},
+		"result is no JSON":   {"raw", `[]`, `{}`, ``, `result of t.raw: malformed JSON: no value at byte 0`},
 		"any":                 {"echo", `[{"a": [1, NaN, 123456789012345678901]}]`, `{}`, `{"a": [1, NaN, 123456789012345678901]}`, ``},
 		"lone surrogate":      {"echo", `["\ud83d"]`, `{}`, `"\ud83d"`, ``},
-		"args are no list":    {"add", `{"x": 1}`, `{}`, ``, `add() takes a list of arguments: malformed JSON: no array at byte 0`},
-		"kwargs are no dict":  {"named", `[1]`, `[1]`, ``, `named() takes a mapping of keyword arguments: malformed JSON: no object at byte 0`},
+		"args are no list":    {"add", `{"x": 1}`, `{}`, ``, `add() takes a list of arguments, not dict`},
+		"kwargs are no dict":  {"named", `[1]`, `[1]`, ``, `named() takes a dict of keyword arguments, not list`},
 		"panic in a result":   {"writes badly", `[]`, `{}`, ``, `panic: write`},
 		"panic in a value":    {"reads badly", `[1]`, `{}`, ``, `panic: read`},
 		"result without form": {"unwritable", `[]`, `{}`, ``, `result of t.unwritable: Object of type chan int is not JSON serializable`},
@@ -114,6 +137,8 @@ func TestExceptions(t *testing.T) {
 		"raised":    {call("t.fails"), `{"exc_type": "ValueError", "exc_message": ["boom", 42], "exc_module": "builtins"}`},
 		"arguments": {call("t.add"), `{"exc_type": "TypeError", "exc_message": ["add() missing 2 required positional arguments: 1 and 2"], "exc_module": "builtins"}`},
 		"result":    {call("t.unwritable"), `{"exc_type": "EncodeError", "exc_message": ["Object of type chan int is not JSON serializable"], "exc_module": "kombu.exceptions"}`},
+		"cycle":     {call("t.cycle"), `{"exc_type": "EncodeError", "exc_message": ["write map[string]any as JSON: nested too deeply"], "exc_module": "kombu.exceptions"}`},
+		"nil error": {call("t.nil error"), `{"exc_type": "Panic", "exc_message": ["runtime error: invalid memory address or nil pointer dereference"], "exc_module": "agensium"}`},
 		"text":      {errors.New("no"), `{"exc_type": "RuntimeError", "exc_message": ["no"], "exc_module": "builtins"}`},
 		"panic":     {call("t.panics"), `{"exc_type": "Panic", "exc_message": ["oh"], "exc_module": "agensium"}`},
 		"soft":      {celery.ErrSoftLimit, `{"exc_type": "SoftTimeLimitExceeded", "exc_message": [], "exc_module": "billiard.exceptions"}`},
@@ -131,40 +156,54 @@ func TestExceptions(t *testing.T) {
 }
 
 func TestHandleRefusesMistakes(t *testing.T) {
-	cases := map[string]func(*celery.Mux){
-		"no function":        func(m *celery.Mux) { celery.Handle(m, "x", 1) },
-		"too many results":   func(m *celery.Mux) { celery.Handle(m, "x", func() (int, int, error) { return 0, 0, nil }) },
-		"names":              func(m *celery.Mux) { celery.Handle(m, "x", func(int) {}, celery.Params("a", "b")) },
-		"default":            func(m *celery.Mux) { celery.Handle(m, "x", func(int) {}, celery.Params(`a="x"`)) },
-		"default is no JSON": func(m *celery.Mux) { celery.Handle(m, "x", func(string) {}, celery.Params(`a=x`)) },
-		"rest is no map":     func(m *celery.Mux) { celery.Handle(m, "x", func(int) {}, celery.Params("**a")) },
-		"no name":            func(m *celery.Mux) { celery.Handle(m, "", func() {}) },
-		"argument":           func(m *celery.Mux) { celery.Handle(m, "x", func(map[string][]chan int) {}) },
-		"argument's field":   func(m *celery.Mux) { celery.Handle(m, "x", func(struct{ F func() }) {}) },
-		"field's default": func(m *celery.Mux) {
-			celery.Handle(m, "x", func(struct {
-				N int `default:"x"`
-			}) {
-			})
-		},
-		"default's type": func(m *celery.Mux) {
-			celery.Handle(m, "x", func(struct {
-				N int `default:"\"x\""`
-			}) {
-			})
-		},
-		"rate":   func(m *celery.Mux) { celery.Handle(m, "x", func() {}, celery.RateLimit("10/d")) },
-		"limits": func(m *celery.Mux) { celery.Handle(m, "x", func() {}, celery.Limits(2*time.Second, time.Second)) },
-		"taken":  func(m *celery.Mux) { celery.Handle(m, "x", func() {}); celery.Handle(m, "x", func() {}) },
+	handle := func(fn any, options ...celery.Option) func(*celery.Mux) {
+		return func(m *celery.Mux) { celery.Handle(m, "x", fn, options...) }
 	}
-	for name, register := range cases {
+	cases := map[string]struct {
+		register func(*celery.Mux)
+		want     string // behind "celery: handle x: "
+	}{
+		"no function":      {handle(1), `not a function`},
+		"too many results": {handle(func() (int, int, error) { return 0, 0, nil }), `returns more than a value and an error`},
+		//lint:ignore ST1008 that is the mistake
+		"error first":        {handle(func() (error, int) { return nil, 0 }), `returns error: an error is the last result, and of type error`},
+		"error of a type":    {handle(func() *celery.Error { return nil }), `returns *celery.Error: an error is the last result, and of type error`},
+		"result":             {handle(func() []chan int { return nil }), `result: Object of type chan int is not JSON serializable`},
+		"context behind":     {handle(func(int, context.Context) {}), `a context is the first parameter or none`},
+		"names":              {handle(func(int) {}, celery.Params("a", "b")), `2 names for 1 parameter`},
+		"name twice":         {handle(func(int, int) {}, celery.Params("a", "a=1")), `two parameters named a`},
+		"empty name":         {handle(func(int) {}, celery.Params("=1")), `parameter 1 has no name`},
+		"star":               {handle(func(int) {}, celery.Params("*a")), `*a must be last and a variadic parameter`},
+		"default of rest":    {handle(func(...int) {}, celery.Params("a=1")), `a takes what is left and has no default`},
+		"default":            {handle(func(int) {}, celery.Params(`a="x"`)), `default of a: must be int, not str`},
+		"default is no JSON": {handle(func(string) {}, celery.Params(`a=x`)), `default of a: x is not JSON, which has text in quotes: malformed JSON: no value at byte 0`},
+		"rest is no map":     {handle(func(int) {}, celery.Params("**a")), `**a must be last and a map with string keys`},
+		"no name":            {func(m *celery.Mux) { celery.Handle(m, "", func() {}) }, `a task needs a name`},
+		"no mux":             {func(*celery.Mux) { celery.Handle(nil, "x", func() {}) }, `there is no mux: celery.NewMux makes one`},
+		"argument":           {handle(func(map[string][]chan int) {}), `argument 1: nothing in a message becomes a chan int`},
+		"argument's key":     {handle(func(map[[2]int]int) {}), `argument 1: no key of a dict in a message becomes a [2]int`},
+		"argument's field":   {handle(func(struct{ F func() }) {}), `argument 'F': nothing in a message becomes a func()`},
+		"field's default": {handle(func(struct {
+			N int `default:"x"`
+		}) {
+		}), `default of N: x is not JSON, which has text in quotes: malformed JSON: no value at byte 0`},
+		"default's type": {handle(func(struct {
+			N int `default:"\"x\""`
+		}) {
+		}), `default of N: must be int, not str`},
+		"rate":   {handle(func() {}, celery.RateLimit("10/d")), `rate limit "10/d" is not like 10/s, 10/m or 10/h`},
+		"limits": {handle(func() {}, celery.Limits(2*time.Second, time.Second)), `soft time limit 2s above the hard one, 1s`},
+		"delay":  {handle(func() {}, celery.RetryDelay(-1)), `a time below 0`},
+		"taken":  {func(m *celery.Mux) { celery.Handle(m, "x", func() {}); celery.Handle(m, "x", func() {}) }, `the name is taken`},
+	}
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
-				if recover() == nil {
-					t.Error("registered without complaint")
+				if got := strings.TrimPrefix(strings.TrimPrefix(fmt.Sprint(recover()), "celery: handle : "), "celery: handle x: "); got != c.want {
+					t.Errorf("got %q", got)
 				}
 			}()
-			register(celery.NewMux())
+			c.register(celery.NewMux())
 		})
 	}
 }
@@ -189,9 +228,22 @@ func FuzzBind(f *testing.F) {
 	f.Add(`[]`, `{"id": 1, "currency": "x", "note": null, "tags": ["a"]}`)
 	f.Add(`[{"__type__": "uuid", "__value__": {"hex": "0"}}]`, `{"x": NaN}`)
 	f.Add("[", "{")
+	f.Add(`[{"1": true}, [1, 2], 5, 1e400, 1.5]`, `{"d": {"__type__": "decimal", "__value__": "1"}}`)
 	mux := testMux()
+	type all struct {
+		M map[int]bool           `json:"m"`
+		A [2]int8                `json:"a"`
+		D *time.Duration         `json:"d"`
+		F float32                `json:"f"`
+		X *pyjson.Decimal        `json:"x"`
+		B map[bool]*big.Int      `json:"b"`
+		T []time.Time            `json:"t"`
+		N map[pyjson.Decimal]any `json:"n"`
+		R pyjson.Raw             `json:"r,omitempty"`
+	}
+	celery.Handle(mux, "t.many", func(a all) all { return a })
 	f.Fuzz(func(t *testing.T, args, kwargs string) {
-		for _, name := range []string{"t.add", "t.named", "t.rest", "t.sum", "t.none", "t.order", "t.echo"} {
+		for _, name := range []string{"t.add", "t.named", "t.rest", "t.sum", "t.none", "t.order", "t.echo", "t.pointer", "t.ints", "t.lists", "t.kwints", "t.many"} {
 			value, err := mux.Lookup(name).Call(t.Context(), pyjson.Raw(args), pyjson.Raw(kwargs))
 			var p *celery.PanicError
 			if errors.As(err, &p) {

@@ -68,13 +68,14 @@ type Loss struct {
 // Verdict is an outcome that the supervisor decided without, or after, running the task. An executor records it
 // as Celery's parent process would: result document, chord part, errbacks, remaining chain.
 type Verdict struct {
-	State    State    // StateFailure or StateRevoked
+	State    State    // StateFailure or StateRevoked; StateRetry: sent again as self.retry would, or a failure if there are no retries left
 	Type     string   // exception class: WorkerLostError, TimeLimitExceeded, TaskRevokedError, NotRegistered …
 	Module   string   // its module: billiard.exceptions, celery.exceptions
 	Args     []any    // its arguments: JSON scalars
 	CallBack bool     // run errbacks; Celery does so for failures and not for revokes
 	Cause    string   // why, in a word, for logs and dead letters: expired, revoked, worker_lost …
 	Tail     []string // last lines that the dead child printed
+	Requeue  bool     // StateRetry: if it cannot be sent, the message goes back
 
 	Errbacks  bool   // nothing but run errbacks, with Traceback: the task ran elsewhere and the rest is recorded
 	Traceback string `json:",omitempty"`
@@ -85,11 +86,21 @@ type Verdict struct {
 type TaskOptions struct {
 	AcksLate               bool          `json:"acks_late"`
 	AcksOnFailureOrTimeout bool          `json:"acks_on_failure_or_timeout"`
+	AcksOnTimeout          *bool         `json:"acks_on_timeout"` // Celery 5.7; nil: as AcksOnFailureOrTimeout
 	RejectOnWorkerLost     bool          `json:"reject_on_worker_lost"`
+	RetryOnWorkerLost      bool          `json:"retry_on_worker_lost"` // Celery 5.7
 	TrackStarted           bool          `json:"track_started"`
 	IgnoreResult           bool          `json:"ignore_result"`
 	SendEvents             bool          `json:"send_events"`
 	RateLimit              string        `json:"rate_limit"`
 	TimeLimit              time.Duration `json:"-"`
 	SoftTimeLimit          time.Duration `json:"-"`
+}
+
+// AcksTimedOut tells whether a task that reached its hard limit is acknowledged, if that is late.
+func (o TaskOptions) AcksTimedOut() bool {
+	if o.AcksOnTimeout != nil {
+		return *o.AcksOnTimeout
+	}
+	return o.AcksOnFailureOrTimeout
 }

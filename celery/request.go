@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/agensium/agensium/celery/pyjson"
 	"github.com/agensium/agensium/celery/serial"
 )
 
-// Request is a task that runs in this process: its message, its opened body and what it has sent. A handler gets it
-// from its context and may read it from any goroutine; the fields are not for it to change.
+// Request is a task that runs in this process: its message, its opened body and what it has sent. Of the embedded [Task] are
+// ID, Name, Retries, RootID, ParentID, Group, ETA, Expires and the limits; the application's own headers are among [Request.Headers].
+// A handler gets it from its context ([RequestFrom]) and may read it from any goroutine; the fields are not for it to change.
 type Request struct {
 	*Task
 	Queue    string    // name of the queue that it came from
@@ -52,21 +55,33 @@ func (r *Request) Sent(ref *Ref) {
 	r.trail = append(r.trail, ref)
 }
 
+// Children are the references of what the task has sent.
+func (r *Request) Children() []*Ref {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.trail)
+}
+
 func (r *Request) appendChildren(dst []byte) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return appendTuples(dst, r.trail)
 }
 
-// Callbacks are the signatures to run with the result; Errbacks those for a failure; Chain the steps that follow, in
-// reverse; Chord the body of the chord that the task is a part of, or nil.
+// Callbacks are the signatures to run with the result.
 func (r *Request) Callbacks() []*Signature { return r.callbacks }
-func (r *Request) Errbacks() []*Signature  { return r.errbacks } //nolint:revive // see Callbacks
-func (r *Request) Chain() []*Signature     { return r.chain }    //nolint:revive // see Callbacks
-func (r *Request) Chord() *Signature       { return r.chord }    //nolint:revive // see Callbacks
+
+// Errbacks are the signatures to run if the task fails.
+func (r *Request) Errbacks() []*Signature { return r.errbacks }
+
+// Chain is the steps that follow, in reverse.
+func (r *Request) Chain() []*Signature { return r.chain }
+
+// Chord is the body of the chord that the task is a part of, or nil.
+func (r *Request) Chord() *Signature { return r.chord }
 
 // Headers are all headers of the message, the application's own among them. They are read from the message at each
-// call.
+// call; the error is that of a message that is malformed.
 func (r *Request) Headers() (map[string]any, error) {
 	envelope, err := pyjson.Members(nil, r.Raw)
 	if err != nil {
@@ -106,7 +121,10 @@ func Open(t *Task, body []byte, queue string, accept []string) (*Request, error)
 
 func openBody(t *Task, body []byte, accept []string) ([]byte, error) {
 	if t.ContentType == "application/json" || t.ContentType == "" {
-		return body, nil // Elements and Members check it
+		if !utf8.Valid(body) {
+			return nil, errors.New("it is not UTF-8")
+		}
+		return body, nil // Elements and Members check the rest
 	}
 	format, err := serial.ByContentType(t.ContentType)
 	if err != nil {
@@ -117,7 +135,7 @@ func openBody(t *Task, body []byte, accept []string) ([]byte, error) {
 			return format.Decode(body)
 		}
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNotAccepted, t.ContentType)
+	return nil, fmt.Errorf("%w: %s, which accept_content does not have", ErrNotAccepted, t.ContentType)
 }
 
 // plainEmbed is the embed of a task without canvas, as json.dumps writes it.
@@ -133,7 +151,7 @@ func (r *Request) openV2(text []byte) error {
 		return fmt.Errorf("a list of %d instead of args, kwargs and embed", len(parts))
 	}
 	r.Args, r.Kwargs = parts[0], parts[1]
-	if string(parts[2]) == plainEmbed {
+	if string(parts[2]) == plainEmbed || string(parts[2]) == "null" {
 		return nil
 	}
 	embed, err := pyjson.Members(nil, parts[2])

@@ -14,8 +14,8 @@ import (
 	"github.com/agensium/agensium/pool"
 )
 
-// errDrainOver is why a job is killed at the end of a drain: its message went back before.
-var errDrainOver = errors.New("drain is over, the task was put back")
+// errDrainOver is why a job is killed at the end of a drain. Its message went back before, unless it was acknowledged early.
+var errDrainOver = errors.New("the drain is over")
 
 // stopping hears once that the supervisor is to end, and how: warm, let running tasks end until the deadline; cold, at
 // once. A cold stop may follow a warm one.
@@ -90,6 +90,7 @@ type drain struct {
 	pool   *pool.Pool
 	source *source
 	cold   <-chan struct{}
+	margin time.Duration // between the budget and the end that the platform makes
 	log    hclog.Logger
 }
 
@@ -119,7 +120,7 @@ func (d drain) run(why string, budget time.Duration) {
 	broker.AtPutBack.Pass()
 	d.log.Warn("drain is over", "took", time.Since(begun).Round(time.Millisecond), "put_back", len(back), "next", "kill what still runs")
 	d.pool.Kill(errDrainOver)
-	last, done := context.WithTimeout(context.Background(), killGrace)
+	last, done := context.WithTimeout(context.Background(), d.grace())
 	defer done()
 	if err := d.pool.Close(last); err != nil {
 		d.log.Error("close pool", "error", err)
@@ -133,6 +134,14 @@ func (d drain) run(why string, budget time.Duration) {
 
 // killGrace is how long killed executors may take to be gone.
 const killGrace = 2 * time.Second
+
+// grace is that, and leaves some of a short margin for what follows: a Go handler that does not end takes all of it.
+func (d drain) grace() time.Duration {
+	if d.margin > 0 {
+		return min(killGrace, d.margin*2/3)
+	}
+	return killGrace
+}
 
 // putBack returns the message of a task in progress to its queue.
 func (d drain) putBack(delivery *celery.Delivery, settlement broker.Settlement) {

@@ -23,17 +23,8 @@ import (
 // goTasks runs the tasks that need no Python: handlers of the program's own and commands of the configuration. What becomes
 // of them is recorded here. Its connections are opened when a task needs one: a chord, a chain, a retry, STARTED.
 type goTasks struct {
-	routes   []mixed.Route
-	clients  []*redis.Client
-	handlers *handler.Handlers // nil: there are commands only
-}
-
-// overrun is how many handlers were given up and still run; each holds a slot.
-func (g *goTasks) overrun() int {
-	if g == nil || g.handlers == nil {
-		return 0
-	}
-	return g.handlers.Overrun()
+	routes  []mixed.Route
+	clients []*redis.Client
 }
 
 // withoutPython tells whether there are tasks to run and no application to import.
@@ -62,12 +53,15 @@ func (s *Supervisor) fill(g *generation, now *settings, target, results *redisco
 		return err
 	}
 	accept := now.info.Settings.AcceptContent
+	if len(accept) == 0 || now.Origins.Set("tasks.accept_content") {
+		accept = c.Tasks.AcceptContent
+	}
 	if s.o.Handlers != nil {
-		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept, Log: s.log.Named("handler")})
+		handlers, err := handler.New(handler.Options{Mux: s.o.Handlers, Recorder: recorder, Node: s.node, Accept: accept,
+			Started: now.says("task_track_started"), Ignore: now.says("task_ignore_result"), Overdue: &s.overdue, Log: s.log.Named("handler")})
 		if err != nil {
 			return err
 		}
-		g.goTasks.handlers = handlers
 		g.goTasks.add("go", handlers, func(task string) bool { return s.o.Handlers.Lookup(task) != nil })
 	}
 	if len(c.Commands) > 0 {
@@ -126,12 +120,10 @@ func (s *Supervisor) recorder(g *goTasks, now *settings, target, results *redisc
 	sender := senderOf(info)
 	sender.Tasks = s.o.Handlers
 	ordered, said := info.Conf["result_chord_ordered"].(bool)
-	extended, _ := info.Conf["result_extended"].(bool)
-	anyway, _ := info.Conf["task_store_errors_even_if_ignored"].(bool)
 	return backend.New(backend.Options{
-		Results: stored, Sender: sender, Discard: !s.recordsInGo(c), ErrorsAnyway: anyway, Expires: c.Results.Expires,
+		Results: stored, Sender: sender, Discard: !s.recordsInGo(c), ErrorsAnyway: now.says("task_store_errors_even_if_ignored"), Expires: c.Results.Expires,
 		Publisher:      client.NewProducer(messages, producerOptions(c)),
-		Documents:      celery.Documents{KeyPrefix: resultPrefix(info), Extended: extended, Zone: zoneOf(info)},
+		Documents:      celery.Documents{KeyPrefix: resultPrefix(info), Extended: now.says("result_extended"), Zone: zoneOf(info)},
 		ChordUnordered: said && !ordered, Log: s.log.Named("backend"),
 	})
 }
@@ -162,8 +154,16 @@ func (s *Supervisor) goOptions(now *settings) {
 		}
 	}
 	for _, cmd := range c.Commands {
-		now.tasks[cmd.Task] = override(c.Tasks, cmd.Task, commandOptions(c.Tasks, cmd))
+		o := commandOptions(c.Tasks, cmd)
+		o.TrackStarted, o.IgnoreResult = now.says("task_track_started"), o.IgnoreResult || now.says("task_ignore_result")
+		now.tasks[cmd.Task] = override(c.Tasks, cmd.Task, o)
 	}
+}
+
+// says tells what the application says of all its tasks.
+func (s *settings) says(name string) bool {
+	b, _ := s.info.Conf[name].(bool)
+	return b
 }
 
 func commandOptions(t config.Tasks, c config.Command) celery.TaskOptions {

@@ -176,7 +176,7 @@ func (s *Supervisor) sample(ctx context.Context) *admin.Sample {
 	saw := s.look(ctx, lookEvery, false)
 	d := s.decisions.last()
 	st := r.pool.Status()
-	out.Slots = &admin.Slots{States: states(st), Target: st.Target, Most: s.current.Load().Config.Pool.Concurrency, Bound: string(d.Bound), Bounds: bounds, Overrun: s.generation.Load().goTasks.overrun()}
+	out.Slots = &admin.Slots{States: states(st), Target: st.Target, Most: s.current.Load().Config.Pool.Concurrency, Bound: string(d.Bound), Bounds: bounds, Overrun: s.overdue.Running()}
 	out.Hosts = d.Hosts
 	out.Broker = brokerSample(r.broker.Status())
 	out.Queues, out.Memory = saw.queues, saw.memory
@@ -204,7 +204,7 @@ func brokerSample(st broker.Status) *admin.Broker {
 	b := &admin.Broker{
 		Connected: st.Connected, Conns: st.Connections, Dialed: st.Dialed, Reconnects: st.Reconnects, Commands: st.Commands,
 		Lease: max(0, st.LeaseTTL-st.LeaseAge), Waiting: st.Waiting, Held: st.Claims, InDoubt: st.Doubts, Claimed: st.Claimed,
-		Settled: st.Settled, Taken: st.Taken, PutBack: st.PutBack, Recovered: st.Recovered, Lapses: st.Lapses, Parked: st.Parked,
+		Settled: st.Settled, Taken: st.Taken, Forgotten: st.Forgotten, PutBack: st.PutBack, Recovered: st.Recovered, Lapses: st.Lapses, Parked: st.Parked,
 		Woken: st.Woken, Restored: st.Restored, Buried: st.Buried,
 	}
 	if st.Condition != nil {

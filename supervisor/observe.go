@@ -80,12 +80,18 @@ func (s *Supervisor) finished(f *pool.Finished, settled *broker.Settlement) {
 			o.Exception = celery.NewException("NotRegistered", t.Name).Repr()
 		}
 		known, _ := s.current.Load().known(t.Name)
-		if known.AcksLate && !known.AcksOnFailureOrTimeout && (v == nil || v.Cause == string(celery.LossHardLimit)) {
+		acks, timedOut := known.AcksOnFailureOrTimeout, v != nil && v.Cause == string(celery.LossHardLimit)
+		if timedOut {
+			acks = known.AcksTimedOut()
+		}
+		if known.AcksLate && !acks && (v == nil || timedOut) {
 			e.TaskRejected(t.ID, settled.Action == broker.Requeue)
 		}
 		e.TaskFailed(t.ID, o.Exception, o.Traceback)
 	case celery.StateRetry:
 		e.TaskRetried(t.ID, o.Exception, o.Traceback)
+	case celery.StateRevoked: // a handler that was given up when it was to be terminated: there is no verdict
+		e.TaskRevoked(t.ID, true, signal, false)
 	case celery.StateRejected:
 		e.TaskRejected(t.ID, settled.Action == broker.Requeue)
 	}

@@ -34,7 +34,7 @@ func rateOf(text string, global bool) (*rate, error) {
 }
 
 // rate returns the rate limit of a task by its name, nil if it has none: what remote control asked for, else what the table of
-// the task says, else the task itself, else the configuration for all.
+// the task says, else the task itself, else the configuration for all. worker_disable_rate_limits is about those of Celery.
 func (s *Supervisor) rate(name string) *rate {
 	now := s.current.Load()
 	o, known := now.known(name)
@@ -43,7 +43,11 @@ func (s *Supervisor) rate(name string) *rate {
 	}
 	c := now.Config.Tasks
 	limit := c.RateLimit
-	if o.RateLimit != "" && o.RateLimit != now.importedRate() {
+	off, _ := now.info.Conf["worker_disable_rate_limits"].(bool) // of what comes from Celery, as there
+	if off && now.Origins["tasks.rate_limit"].Kind == config.FromApp {
+		limit = config.RateLimit{}
+	}
+	if !off && o.RateLimit != "" && o.RateLimit != now.importedRate() {
 		limit = config.RateLimit{Limit: o.RateLimit}
 	}
 	for _, command := range now.Config.Commands {
@@ -54,7 +58,7 @@ func (s *Supervisor) rate(name string) *rate {
 	if named := c.Named[name].RateLimit; named != nil {
 		limit = *named
 	}
-	if asked := s.asked.of(name).rate; asked != nil {
+	if asked := s.asked.of(name).rate; asked != nil && !off {
 		limit.Limit = *asked
 	}
 	if limit.Limit == "" {

@@ -64,23 +64,26 @@ func TestTheRateLimitOfNowCounts(t *testing.T) {
 	for name, c := range map[string]struct {
 		imported any
 		task     string // of the import
+		off      bool   // worker_disable_rate_limits
 		now      config.RateLimit
 		want     string
 		global   bool
 	}{
-		"imposed":                  {"10/m", "10/m", config.RateLimit{Limit: "10/m"}, "10/m", false},
-		"for all nodes together":   {"10/m", "10/m", config.RateLimit{Limit: "10/m", Global: true}, "10/m", true},
-		"changed since":            {"10/m", "10/m", config.RateLimit{Limit: "20/m"}, "20/m", false},
-		"taken away":               {"10/m", "10/m", config.RateLimit{}, "", false},
-		"a number":                 {0.5, "0.5", config.RateLimit{Limit: "3/s"}, "3/s", false},
-		"the task's own":           {"10/m", "7/m", config.RateLimit{Limit: "20/m", Global: true}, "7/m", false},
-		"the task's, none for all": {nil, "7/m", config.RateLimit{}, "7/m", false},
-		"none at the import":       {nil, "", config.RateLimit{Limit: "20/m"}, "20/m", false},
+		"imposed":                   {"10/m", "10/m", false, config.RateLimit{Limit: "10/m"}, "10/m", false},
+		"for all nodes together":    {"10/m", "10/m", false, config.RateLimit{Limit: "10/m", Global: true}, "10/m", true},
+		"changed since":             {"10/m", "10/m", false, config.RateLimit{Limit: "20/m"}, "20/m", false},
+		"taken away":                {"10/m", "10/m", false, config.RateLimit{}, "", false},
+		"a number":                  {0.5, "0.5", false, config.RateLimit{Limit: "3/s"}, "3/s", false},
+		"the task's own":            {"10/m", "7/m", false, config.RateLimit{Limit: "20/m", Global: true}, "7/m", false},
+		"the task's, none for all":  {nil, "7/m", false, config.RateLimit{}, "7/m", false},
+		"none at the import":        {nil, "", false, config.RateLimit{Limit: "20/m"}, "20/m", false},
+		"off, but in agensium.toml": {"10/m", "10/m", true, config.RateLimit{Limit: "10/m"}, "10/m", false},
+		"off, the task's own":       {nil, "7/m", true, config.RateLimit{}, "", false},
 	} {
 		s := &Supervisor{log: hclog.NewNullLogger()}
 		s.current.Store(&settings{
 			Effective: &config.Effective{Config: &config.Config{Tasks: config.Tasks{RateLimit: c.now}}},
-			info:      python.Info{Conf: map[string]any{"task_default_rate_limit": c.imported}},
+			info:      python.Info{Conf: map[string]any{"task_default_rate_limit": c.imported, "worker_disable_rate_limits": c.off}},
 			tasks:     map[string]celery.TaskOptions{"t": {RateLimit: c.task}},
 		})
 		r := s.rate("t")

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/agensium/agensium/celery/control"
+	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/supervisor/autoscale"
 )
 
@@ -25,11 +26,25 @@ type nodePool struct{ *Supervisor }
 
 func (n nodePool) Grow(by int) error { return n.resize(by, autoscale.Grow) }
 
-func (n nodePool) Shrink(by int) error { return n.resize(by, autoscale.Shrink) }
+// Shrink ends idle slots, at once, as Celery does.
+func (n nodePool) Shrink(by int) error {
+	status := n.pool.Status()
+	idle := status.Count(pool.Idle) + status.Count(pool.Starting)
+	if err := n.resize(min(by, idle), autoscale.Shrink); err != nil {
+		return err
+	}
+	if by > idle {
+		return control.ErrAllBusy
+	}
+	return nil
+}
 
 func (n nodePool) resize(by int, bound func(size, n int) autoscale.Temporary) error {
 	if n.current.Load().autoscaled() {
 		return control.ErrAutoscaled
+	}
+	if by == 0 {
+		return nil
 	}
 	t := n.scaler.rebound(by, bound)
 	n.log.Info("number of slots changed", "reason", "remote control", "least", t.Floor, "most", t.Ceiling)

@@ -59,7 +59,9 @@ func override(c config.Tasks, name string, o celery.TaskOptions) celery.TaskOpti
 		return o
 	}
 	put(&o.AcksLate, t.AcksLate)
-	put(&o.AcksOnFailureOrTimeout, t.AcksOnFailureOrTimeout)
+	if t.AcksOnFailureOrTimeout != nil {
+		o.AcksOnFailureOrTimeout, o.AcksOnTimeout = *t.AcksOnFailureOrTimeout, nil
+	}
 	put(&o.RejectOnWorkerLost, t.RejectOnWorkerLost)
 	put(&o.TimeLimit, t.TimeLimit)
 	put(&o.SoftTimeLimit, t.SoftTimeLimit)

@@ -36,6 +36,9 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 		if v.Cause == string(celery.LossHardLimit) {
 			return r.timedOut(f, o, s)
 		}
+		if v.State == celery.StateRetry && f.Outcome.State == celery.StateRejected {
+			s.Action, s.Died = broker.Requeue, true
+		}
 		return s
 	}
 	if cause := f.Outcome.Refused; cause != "" {
@@ -62,7 +65,7 @@ func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settleme
 // acknowledge; but not for ever.
 func (r rules) timedOut(f pool.Finished, o celery.TaskOptions, s broker.Settlement) broker.Settlement {
 	switch {
-	case !o.AcksLate || o.AcksOnFailureOrTimeout:
+	case !o.AcksLate || o.AcksTimedOut():
 	case r.exhausted(f.Job.Task.Deliveries + 1):
 		s.Action, s.Dead = broker.Bury, deadLetter(f, string(celery.LossHardLimit))
 	default:
@@ -103,10 +106,15 @@ func (r rules) verdict(job pool.Job, loss *celery.Loss, o celery.TaskOptions) *c
 			Args: []any{loss.Limit.Seconds()}, CallBack: true, Cause: string(loss.Cause), Tail: loss.Tail}
 	}
 	deaths := job.Task.Deliveries + 1
-	if o.AcksLate && o.RejectOnWorkerLost && !r.exhausted(deaths) {
+	back := o.AcksLate && o.RejectOnWorkerLost && !r.exhausted(deaths)
+	v := workerLost(loss)
+	switch {
+	case o.RetryOnWorkerLost: // max_retries bounds it, and not the deaths: each time it is another message
+		v.State, v.Requeue = celery.StateRetry, back
+		return v
+	case back:
 		return nil
 	}
-	v := workerLost(loss)
 	if o.AcksLate && o.RejectOnWorkerLost {
 		v.Cause = causeMaxDeliveries
 	}

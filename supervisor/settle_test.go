@@ -40,27 +40,32 @@ func TestSettlement(t *testing.T) {
 		dead    string
 		check   bool // a stored SUCCESS is looked for
 	}{
-		"success":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateSuccess}, broker.Ack, false, "", false},
-		"success of a second delivery":  {late, jobWith(1, nil), celery.Outcome{State: celery.StateSuccess}, broker.Ack, false, "", true},
-		"failure":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
-		"failure, not acknowledged":     {strict, jobWith(0, nil), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
-		"retry":                         {late, jobWith(0, nil), celery.Outcome{State: celery.StateRetry}, broker.Ack, false, "", true},
-		"ignored":                       {late, jobWith(0, nil), celery.Outcome{State: celery.StateIgnored}, broker.Ack, false, "", false},
-		"rejected":                      {late, jobWith(0, nil), celery.Outcome{State: celery.StateRejected}, broker.Ack, false, "", false},
-		"rejected with requeue":         {late, jobWith(0, nil), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Requeue, false, "", false},
-		"rejected with requeue, early":  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Ack, false, "", false},
-		"undecodable for the child":     {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "undecodable"}, broker.Bury, false, "undecodable", false},
-		"unknown task":                  {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "unknown_task"}, broker.Bury, false, "unknown_task", false},
-		"lost":                          {rejecting, jobWith(0, nil), lost(celery.LossSignal), broker.Requeue, true, "", false},
-		"lost for the last time":        {rejecting, jobWith(4, nil), lost(celery.LossSignal), broker.Bury, false, "signal", true},
-		"out of memory once too often":  {rejecting, jobWith(4, nil), lost(celery.LossOOM), broker.Bury, false, "oom", true},
-		"killed at the end of a drain":  {late, jobWith(0, nil), lost(celery.LossShutdown), broker.PutBack, false, "", false},
-		"the same, acknowledged early":  {ackEarly, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
-		"verdict: lost":                 {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
-		"verdict: hard limit":           {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
-		"hard limit of a handler":       {late, jobWith(0, nil), givenUp, broker.Ack, false, "", false},
-		"the same, not acknowledged":    {strict, jobWith(0, nil), givenUp, broker.Requeue, true, "", false},
-		"hard limit, not acknowledged":  {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Requeue, true, "", false},
+		"success":                      {late, jobWith(0, nil), celery.Outcome{State: celery.StateSuccess}, broker.Ack, false, "", false},
+		"success of a second delivery": {late, jobWith(1, nil), celery.Outcome{State: celery.StateSuccess}, broker.Ack, false, "", true},
+		"failure":                      {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"failure, not acknowledged":    {strict, jobWith(0, nil), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"retry":                        {late, jobWith(0, nil), celery.Outcome{State: celery.StateRetry}, broker.Ack, false, "", true},
+		"ignored":                      {late, jobWith(0, nil), celery.Outcome{State: celery.StateIgnored}, broker.Ack, false, "", false},
+		"rejected":                     {late, jobWith(0, nil), celery.Outcome{State: celery.StateRejected}, broker.Ack, false, "", false},
+		"rejected with requeue":        {late, jobWith(0, nil), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Requeue, false, "", false},
+		"rejected with requeue, early": {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Ack, false, "", false},
+		"undecodable for the child":    {late, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "undecodable"}, broker.Bury, false, "undecodable", false},
+		"unknown task":                 {ackEarly, jobWith(0, nil), celery.Outcome{State: celery.StateFailure, Refused: "unknown_task"}, broker.Bury, false, "unknown_task", false},
+		"lost":                         {rejecting, jobWith(0, nil), lost(celery.LossSignal), broker.Requeue, true, "", false},
+		"lost for the last time":       {rejecting, jobWith(4, nil), lost(celery.LossSignal), broker.Bury, false, "signal", true},
+		"out of memory once too often": {rejecting, jobWith(4, nil), lost(celery.LossOOM), broker.Bury, false, "oom", true},
+		"killed at the end of a drain": {late, jobWith(0, nil), lost(celery.LossShutdown), broker.PutBack, false, "", false},
+		"the same, acknowledged early": {ackEarly, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
+		"verdict: lost":                {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"verdict: retry":               {late, jobWith(0, &celery.Verdict{State: celery.StateRetry}), celery.Outcome{State: celery.StateRetry}, broker.Ack, false, "", true},
+		"verdict: retry, no retries":   {late, jobWith(0, &celery.Verdict{State: celery.StateRetry}), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"verdict: retry not sent":      {rejecting, jobWith(0, &celery.Verdict{State: celery.StateRetry}), celery.Outcome{State: celery.StateRejected, Requeue: true}, broker.Requeue, true, "", false},
+		"verdict: hard limit":          {late, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
+		"hard limit of a handler":      {late, jobWith(0, nil), givenUp, broker.Ack, false, "", false},
+		"the same, not acknowledged":   {strict, jobWith(0, nil), givenUp, broker.Requeue, true, "", false},
+		"hard limit, not acknowledged": {strict, jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Requeue, true, "", false},
+		"hard limit alone, not acknowledged": {celery.TaskOptions{AcksLate: true, AcksOnFailureOrTimeout: true, AcksOnTimeout: new(bool)},
+			jobWith(0, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Requeue, true, "", false},
 		"hard limit for the last time":  {strict, jobWith(4, failed("TimeLimitExceeded", "", "hard_limit", 1)), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, "hard_limit", true},
 		"verdict: expired":              {late, jobWith(0, revoked("expired")), celery.Outcome{State: celery.StateRevoked}, broker.Ack, false, "", false},
 		"verdict: too many deaths":      {late, jobWith(5, failed("WorkerLostError", "", causeMaxDeliveries, "x")), celery.Outcome{State: celery.StateFailure}, broker.Bury, false, causeMaxDeliveries, true},
@@ -97,6 +102,8 @@ func TestVerdictOfALostChild(t *testing.T) {
 		"late, rejecting":            {rejecting, 0, crash, ""},
 		"rejecting, the fourth time": {rejecting, 3, crash, ""},
 		"rejecting, the fifth time":  {rejecting, 4, crash, "WorkerLostError max_deliveries"},
+		"retrying":                   {celery.TaskOptions{RetryOnWorkerLost: true}, 0, crash, "RETRY WorkerLostError signal"},
+		"retrying and rejecting":     {celery.TaskOptions{RetryOnWorkerLost: true, AcksLate: true, RejectOnWorkerLost: true}, 4, crash, "RETRY WorkerLostError signal"},
 		"hard limit":                 {rejecting, 0, &celery.Loss{Cause: celery.LossHardLimit, Limit: time.Second}, "TimeLimitExceeded hard_limit"},
 		"terminated":                 {rejecting, 0, &celery.Loss{Cause: celery.LossTerminated}, "TaskRevokedError terminated"},
 		"drained":                    {rejecting, 0, &celery.Loss{Cause: celery.LossShutdown}, ""},
@@ -106,6 +113,9 @@ func TestVerdictOfALostChild(t *testing.T) {
 			got := ""
 			if v := (rules{maxDeliveries: 5}).verdict(jobWith(test.deaths, nil), test.loss, test.options); v != nil {
 				got = v.Type + " " + v.Cause
+				if v.State == celery.StateRetry {
+					got = "RETRY " + got
+				}
 			}
 			if got != test.want {
 				t.Errorf("%q, want %q", got, test.want)

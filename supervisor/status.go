@@ -93,6 +93,8 @@ type SlotStatus struct {
 	PID    int         `json:"pid,omitempty"`
 	Task   *TaskStatus `json:"task,omitempty"`
 	Memory int64       `json:"memory,omitempty"` // resident bytes
+	// A Go handler that was given up still runs and holds it.
+	Overrun bool `json:"overrun,omitempty"`
 }
 
 // TaskStatus is a task in progress.
@@ -226,10 +228,10 @@ func (s *Supervisor) slotsStatus(now *settings, st pool.Status) *SlotsStatus {
 	last := s.decisions.last()
 	out := &SlotsStatus{
 		States: states(st), Target: st.Target, Max: s.concurrency(), Bound: string(last.Bound), Reason: last.Reason,
-		Decisions: s.decisions.list(), Overrun: s.generation.Load().goTasks.overrun(), Slots: make([]SlotStatus, 0, len(st.Slots)),
+		Decisions: s.decisions.list(), Overrun: s.overdue.Running(), Slots: make([]SlotStatus, 0, len(st.Slots)),
 	}
 	for _, slot := range st.Slots {
-		one := SlotStatus{ID: slot.ID, State: slot.State.String(), Since: slot.Since, PID: slot.PID}
+		one := SlotStatus{ID: slot.ID, State: slot.State.String(), Since: slot.Since, PID: slot.PID, Overrun: s.overdue.Holds(slot.ID)}
 		if slot.PID != 0 {
 			one.Memory = resident(slot.PID)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
+	"github.com/agensium/agensium/pool/handler"
 	"github.com/agensium/agensium/pool/python"
 	"github.com/agensium/agensium/supervisor/admin"
 	"github.com/agensium/agensium/supervisor/config"
@@ -58,6 +59,7 @@ type Supervisor struct {
 	turns        turns
 	asked        askedLimits
 	terminations terminations
+	overdue      handler.Overdue             // Go handlers that were given up
 	revokedKnown sync.Once                   // the first tasks waited for the list of the revoked
 	rebeat       chan struct{}               // the heartbeats have other settings
 	renew        func(context.Context) error // starts a new generation of the application; nil: it is never started anew
@@ -145,6 +147,7 @@ func (s *Supervisor) serve() error {
 		}
 		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
+	collectSeldom()
 	s.limitMemory(s.o.Loaded.Config.Scaling)
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
@@ -267,7 +270,8 @@ func (s *Supervisor) work(ctx context.Context) error {
 }
 
 func (s *Supervisor) drain(why string) {
-	budget := s.current.Load().Config.Drain.Budget()
+	limits := s.current.Load().Config.Drain
+	budget := limits.Budget()
 	s.life.drains(why, budget)
-	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, log: s.log}.run(why, budget)
+	drain{claims: s.broker, pool: s.pool, source: s.source, cold: s.stopping.cold, margin: limits.Margin, log: s.log}.run(why, budget)
 }

@@ -73,7 +73,7 @@ func (l *taskLines) ended(f *pool.Finished, s broker.Settlement) {
 	t, o := f.Job.Task, f.Outcome
 	switch {
 	case f.Job.Verdict != nil:
-		l.decided(t, f.Job.Verdict, s)
+		l.decided(f, f.Job.Verdict, s)
 	case o.State == celery.StateSuccess:
 		if !l.log.IsInfo() {
 			return
@@ -91,6 +91,8 @@ func (l *taskLines) ended(f *pool.Finished, s broker.Settlement) {
 		l.log.Error(title(t)+" raised unexpected: "+o.Exception, "took", o.Runtime, "traceback", strings.TrimSpace(o.Traceback))
 	case o.State == celery.StateRetry:
 		l.log.Info(title(t)+" retry: "+o.Exception, "took", o.Runtime)
+	case o.State == celery.StateRevoked:
+		l.log.Info(title(t)+" terminated", "took", o.Runtime)
 	case o.State == celery.StateIgnored:
 		l.log.Info(title(t)+" ignored", "took", o.Runtime)
 	case o.State == celery.StateRejected:
@@ -100,7 +102,8 @@ func (l *taskLines) ended(f *pool.Finished, s broker.Settlement) {
 	}
 }
 
-func (l *taskLines) decided(t *celery.Task, v *celery.Verdict, s broker.Settlement) {
+func (l *taskLines) decided(f *pool.Finished, v *celery.Verdict, s broker.Settlement) {
+	t := f.Job.Task
 	if v.State == celery.StateRevoked {
 		l.log.Info("Discarding revoked task: "+t.DisplayName()+"["+t.ID+"]", "cause", v.Cause)
 		return
@@ -108,6 +111,10 @@ func (l *taskLines) decided(t *celery.Task, v *celery.Verdict, s broker.Settleme
 	text := v.Type
 	if len(v.Args) > 0 {
 		text = fmt.Sprintf("%s(%v)", v.Type, v.Args[0])
+	}
+	if f.Outcome.State == celery.StateRetry {
+		l.log.Info(title(t)+" retry: "+text, "cause", v.Cause)
+		return
 	}
 	l.log.Error(title(t)+" failed: "+text, "cause", v.Cause, "next", s.Action)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -138,7 +139,7 @@ func (b *Backend) fail(ctx context.Context, rec Record, exc celery.Exception, tr
 				docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, state, value, traceback))
 			}
 			if rest.Chord != nil {
-				chords = append(chords, chordPart{rest.ID, rest.Group, rest.GroupIndex, rest.Chord})
+				chords = append(chords, partOfRest(rest))
 			}
 		}
 	}
@@ -211,9 +212,10 @@ func (b *Backend) Verdict(ctx context.Context, rec Record, v *celery.Verdict) (c
 	return b.fail(ctx, rec, celery.NewException(class, v.Args...), "", v.State, v.CallBack)
 }
 
-// errbacks calls the errbacks of the task `of`: where there is Python all of them there, else together as a group.
+// errbacks calls the errbacks of the task `of`: where there is Python all of them there, unless Go handlers are all there are, else
+// together as a group.
 func (b *Backend) errbacks(ctx context.Context, list []*celery.Signature, of *celery.Signature, id, root string, r *celery.Request, exc celery.Exception, traceback string) error {
-	if call, ok := ctx.Value(errbacksKey{}).(Errbacks); ok {
+	if call, ok := ctx.Value(errbacksKey{}).(Errbacks); ok && slices.ContainsFunc(list, func(s *celery.Signature) bool { return b.Sender.Tasks.Lookup(s.Task) == nil }) {
 		err := b.inPython(ctx, call, list, of, id, root, exc, traceback)
 		if err == nil {
 			return nil

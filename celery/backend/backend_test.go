@@ -90,12 +90,14 @@ func TestAPartThatRanTwiceCountsOnce(t *testing.T) {
 		}
 	}
 	done(0, "10")
+	parts[0].Redelivered = true
 	done(0, "11") // the same task, run again, with another result
 	done(2, "30")
 	if len(out.sent) != 0 {
 		t.Fatal("the body was sent before its header was complete")
 	}
 	done(1, "20")
+	parts[1].Redelivered = true
 	done(1, "21")
 	if len(out.sent) != 1 || !strings.Contains(string(out.sent[0].Raw), `"argsrepr": "([10, 20, 30],)"`) {
 		t.Fatalf("sent %d bodies: %+v", len(out.sent), out.sent)
@@ -104,6 +106,86 @@ func TestAPartThatRanTwiceCountsOnce(t *testing.T) {
 		if !strings.HasSuffix(key, ".c") {
 			t.Errorf("left behind: %s", key)
 		}
+	}
+}
+
+// Python's sender writes the size of a chord before it sends the last part, and only then removes what is left of the last run.
+func TestAFrozenChordThatIsAppliedAgainRunsAgain(t *testing.T) {
+	b, out, r := newBackend(t)
+	parts := open(t, b, chord(2))
+	done := func(i int) {
+		t.Helper()
+		if _, err := b.Done(t.Context(), backend.Record{Request: parts[i]}, pyjson.Raw("1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done(0)
+	done(1)
+	done(0) // of the second run
+	r.Client(0).Del(t.Context(), b.Documents.GroupKey(parts[0].Group, ".c"))
+	r.Client(0).Set(t.Context(), b.Documents.GroupKey(parts[0].Group, ".s"), 2, 0)
+	done(1)
+	if len(out.sent) != 2 {
+		t.Errorf("sent %d bodies", len(out.sent))
+	}
+}
+
+func names(messages []celery.Message) (list []string) {
+	for _, m := range messages {
+		task, err := celery.Decode(m.Raw, nil)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		list = append(list, task.Name+task.ArgsRepr)
+	}
+	return list
+}
+
+func TestAChordInAChordThatFailsFailsTheOuterOneAtOnce(t *testing.T) {
+	cases := map[string]struct {
+		first func(t *testing.T, ok, inner func()) // the order in which the parts end
+	}{
+		"the inner one last":  {func(_ *testing.T, ok, inner func()) { ok(); inner() }},
+		"the inner one first": {func(_ *testing.T, ok, inner func()) { inner(); ok() }},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			b, out, r := newBackend(t)
+			both, outerOnly := celery.SI("t.both"), celery.SI("t.outer_only")
+			innerBody := celery.S("t.inner").With(celery.Options{TaskID: "inner", LinkError: []*celery.Signature{both}})
+			outerBody := celery.S("t.outer").With(celery.Options{TaskID: "outer", LinkError: []*celery.Signature{both, outerOnly}})
+			requests := open(t, b, celery.Chord([]*celery.Signature{celery.S("t.ok"), celery.Chord([]*celery.Signature{celery.S("t.fails")}, innerBody)}, outerBody))
+			end := func(task string, exc *celery.Exception) func() {
+				return func() {
+					for _, q := range requests {
+						if q.Name != task {
+							continue
+						}
+						var err error
+						if exc == nil {
+							_, err = b.Done(t.Context(), backend.Record{Request: q}, pyjson.Raw("1"))
+						} else {
+							_, err = b.Failed(t.Context(), backend.Record{Request: q}, *exc, "")
+						}
+						if err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			boom := celery.NewException("ValueError", "boom")
+			c.first(t, end("t.ok", nil), end("t.fails", &boom))
+			// the errback of both hears of it once, as in Celery; that of the outer one alone, which Celery forgets, too
+			if got := strings.Join(names(out.sent), " "); got != "t.both() t.outer_only()" {
+				t.Errorf("sent %s", got)
+			}
+			for id, want := range map[string]string{"inner": `raised ValueError('boom')`, "outer": `Dependency inner raised ChordError(`} {
+				doc := r.Client(0).Get(t.Context(), "celery-task-meta-"+id).Val()
+				if !strings.Contains(doc, `"status": "FAILURE"`) || !strings.Contains(doc, want) {
+					t.Errorf("%s: %s", id, doc)
+				}
+			}
+		})
 	}
 }
 
@@ -117,6 +199,27 @@ func TestWhoDiedWhileSendingTheBodySendsItAgain(t *testing.T) {
 	out.fail = nil
 	if _, err := b.Done(t.Context(), backend.Record{Request: parts[0]}, pyjson.Raw("1")); err != nil || len(out.sent) != 1 {
 		t.Fatalf("sent %d bodies, %v", len(out.sent), err)
+	}
+}
+
+func TestErrbacksThatAreHandlersAreNotSentThroughPython(t *testing.T) {
+	b, out, _ := newBackend(t)
+	b.Sender.Tasks = celery.NewMux()
+	celery.Handle(b.Sender.Tasks, "t.handler", func(string) {})
+	var called []string
+	ctx := backend.WithErrbacks(t.Context(), func(_ context.Context, task *celery.Task, _ *celery.Verdict) error {
+		called = append(called, task.Name)
+		return nil
+	})
+	boom := celery.NewException("ValueError", "boom")
+	for _, errbacks := range [][]*celery.Signature{{celery.S("t.handler")}, {celery.S("t.handler"), celery.S("t.python")}} {
+		request := open(t, b, celery.S("t.fails").With(celery.Options{TaskID: "failed", LinkError: errbacks}))[0]
+		if _, err := b.Failed(ctx, backend.Record{Request: request}, boom, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(names(out.sent), " "); got != "t.handler('failed',)" || len(called) != 1 {
+		t.Errorf("sent %s, Python called for %v", got, called)
 	}
 }
 

@@ -34,10 +34,16 @@ type chordPart struct {
 	id, group string
 	index     int // -1 if the message had none
 	body      *celery.Signature
+	again     bool // the message may be one of a chord that has ended
 }
 
 func partOf(r *celery.Request) chordPart {
-	return chordPart{id: r.ID, group: r.Group, index: r.GroupIndex, body: r.Chord()}
+	return chordPart{id: r.ID, group: r.Group, index: r.GroupIndex, body: r.Chord(), again: r.Redelivered}
+}
+
+// partOfRest is the place of a task that will not run.
+func partOfRest(rest celery.Rest) chordPart {
+	return chordPart{id: rest.ID, group: rest.Group, index: rest.GroupIndex, body: rest.Chord}
 }
 
 // part records that a task of a chord's header ended, and sends the body if it was the last (protocol notes C.6).
@@ -54,16 +60,16 @@ func (b *Backend) part(ctx context.Context, p chordPart, state celery.State, val
 		return err
 	}
 	if why != nil {
-		if err := b.failChord(ctx, p.body, why, r); err != nil {
+		if err := b.failChord(ctx, p.body, why, r, nil); err != nil {
 			return err
 		}
-		// the parts stay until they expire, but a late copy of one must not fail the chord again
-		return b.persist(ctx, "end chord", func() error { return b.Results.Del(ctx, b.Documents.GroupKey(p.group, ".s")).Err() })
+		_, err := b.close(ctx, p.group)
+		return err
 	}
 	plan, err := b.Sender.Apply(p.body, []pyjson.Raw{results}, celery.Options{}, r)
 	if err != nil {
 		exc := celery.ExceptionOf(err)
-		return b.failChord(ctx, p.body, &failure{"Callback error: " + exc.Repr(), &exc}, r)
+		return b.failChord(ctx, p.body, &failure{"Callback error: " + exc.Repr(), &exc}, r, nil)
 	}
 	if err := b.perform(ctx, plan); err != nil {
 		return err
@@ -71,6 +77,35 @@ func (b *Backend) part(ctx context.Context, p chordPart, state celery.State, val
 	return b.persist(ctx, "end chord", func() error {
 		return doneScript.Run(ctx, b.Results, b.groupKeys(p.group, ".c", ".j", ".t", ".s", ".d"), p.id, int(doneMark/time.Second)).Err()
 	})
+}
+
+// close ends a chord that failed: the parts stay until they expire, but a late copy of one must not fail it again. open tells
+// whether it had not ended before.
+func (b *Backend) close(ctx context.Context, group string) (open bool, err error) {
+	err = b.persist(ctx, "end chord", func() error {
+		n, err := b.Results.Del(ctx, b.Documents.GroupKey(group, ".s")).Result()
+		open = n > 0
+		return err
+	})
+	return open, err
+}
+
+// failPart records that the result of a chord, which is a part of another one, failed. Celery tells the outer one nothing: it
+// stays pending for ever, and its errbacks are called only because chord.link_error gives them to the inner one, too. Here it
+// fails at once, and those in called, which have heard of it, are not called again.
+func (b *Backend) failPart(ctx context.Context, p chordPart, value pyjson.Raw, r *celery.Request, called []*celery.Signature) error {
+	if p.group == "" {
+		return nil
+	}
+	last, err := b.addPart(ctx, p, celery.StateFailure, value)
+	if err != nil {
+		return err
+	}
+	open, err := b.close(ctx, p.group)
+	if err != nil || !open && !last { // it has ended, or its size is not known yet: then the part that is last ends it
+		return err
+	}
+	return b.failChord(ctx, p.body, dependency(p.id, value), r, called)
 }
 
 func (b *Backend) groupKeys(group string, suffixes ...string) []string {
@@ -93,10 +128,14 @@ func (b *Backend) addPart(ctx context.Context, p chordPart, state celery.State, 
 	if b.ChordUnordered {
 		ordered = 0
 	}
+	again := 0
+	if p.again {
+		again = 1
+	}
 	keys := b.groupKeys(p.group, ".j", ".t", ".s", ".d", "", ".c")
 	var claimed int64
 	err = b.persist(ctx, "store part of chord", func() error {
-		claimed, err = partScript.Run(ctx, b.Results, keys, p.id, member, ordered, score, int(b.Expires/time.Second), int(claim/time.Second), p.id).Int64()
+		claimed, err = partScript.Run(ctx, b.Results, keys, p.id, member, ordered, score, int(b.Expires/time.Second), int(claim/time.Second), p.id, again).Int64()
 		return err
 	})
 	return claimed == 1, err
@@ -182,42 +221,71 @@ func readException(value pyjson.Raw) celery.Exception {
 
 // failChord fails the body: its errbacks, its result and whatever was to follow it (backends/base.py
 // chord_error_from_stack). The tasks of a group fail with what the header failed with, any other body with a ChordError.
-func (b *Backend) failChord(ctx context.Context, body *celery.Signature, why *failure, r *celery.Request) error {
+// called are errbacks that have heard of the failure.
+func (b *Backend) failChord(ctx context.Context, body *celery.Signature, why *failure, r *celery.Request, called []*celery.Signature) error {
 	exc := celery.NewException("celery.exceptions.ChordError", why.message)
 	failing, group := body.Failing()
 	if group && why.cause != nil {
 		exc = *why.cause
 	}
 	traceback := exc.LastLine() + "\n"
-	rests := body.Rests()
-	id := body.ResultID()
-	b.Log.Warn("chord failed", "task", body.Task, "id", id, "error", why.message)
-	value := exc.AppendJSON(nil)
-	var docs []celery.Result
-	for _, rest := range rests {
-		if rest.ID == id { // Celery knows nothing of the body here but its id
-			docs = append(docs, b.Documents.Unasked(id, "", "", nil, celery.StateFailure, value, traceback))
-			continue
-		}
-		docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, celery.StateFailure, value, traceback))
-	}
-	if err := b.store(ctx, docs...); err != nil {
-		return err
-	}
+	b.Log.Warn("chord failed", "task", body.Task, "id", body.ResultID(), "error", why.message)
 	for _, f := range failing {
-		if len(f.Errbacks) == 0 || f.ID == "" {
+		list := celery.Without(f.Errbacks, called)
+		if len(list) == 0 || f.ID == "" {
 			continue
 		}
-		if err := b.errbacks(ctx, f.Errbacks, f.Task, f.ID, f.ID, r, exc, traceback); err != nil {
+		if err := b.errbacks(ctx, list, f.Task, f.ID, f.ID, r, exc, traceback); err != nil {
 			return err
 		}
 	}
-	for _, rest := range rests {
-		if rest.Chord != nil { // the chord was a part of another one
-			if err := b.part(ctx, chordPart{rest.ID, rest.Group, rest.GroupIndex, rest.Chord}, celery.StateFailure, value, r); err != nil {
-				return err
-			}
+	value := exc.AppendJSON(nil)
+	own, behind := body.Rests()
+	if err := b.store(ctx, b.failures(body, failing, own, behind, r, value, traceback)...); err != nil {
+		return err
+	}
+	for _, f := range failing {
+		called = append(called[:len(called):len(called)], f.Errbacks...)
+	}
+	for _, rest := range own {
+		if rest.Chord == nil {
+			continue
+		}
+		if err := b.failPart(ctx, partOfRest(rest), value, r, called); err != nil {
+			return err
+		}
+	}
+	for _, rest := range behind {
+		if rest.Chord == nil {
+			continue
+		}
+		if err := b.part(ctx, partOfRest(rest), celery.StateFailure, value, r); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// failures are the documents of a body that fails. Celery knows nothing of it here but its id, and takes for its children what
+// the task has sent that is at hand. A group has a document, too.
+func (b *Backend) failures(body *celery.Signature, failing []celery.Failing, own, behind []celery.Rest, r *celery.Request, value pyjson.Raw, traceback string) []celery.Result {
+	direct := map[string]bool{}
+	for _, f := range failing {
+		direct[f.ID] = true
+	}
+	var docs []celery.Result
+	for _, rest := range own {
+		group, parent, children := rest.Group, rest.Parent, []*celery.Ref(nil)
+		if direct[rest.ID] {
+			group, parent, children = "", "", r.Children()
+		}
+		docs = append(docs, b.Documents.Unasked(rest.ID, group, parent, children, celery.StateFailure, value, traceback))
+	}
+	if id := body.ResultID(); id != "" && !direct[id] {
+		docs = append(docs, b.Documents.Unasked(id, "", "", r.Children(), celery.StateFailure, value, ""))
+	}
+	for _, rest := range behind {
+		docs = append(docs, b.Documents.Unasked(rest.ID, rest.Group, rest.Parent, nil, celery.StateFailure, value, ""))
+	}
+	return docs
 }

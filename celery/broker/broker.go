@@ -23,6 +23,7 @@ type Broker struct {
 	tally tally
 	known server
 	conns connections
+	ties  ties
 
 	commands *redis.Client // the engine's, one connection
 	aux      *redis.Client // of all other loops, one connection
@@ -58,6 +59,8 @@ func New(o Options) (*Broker, error) {
 	b.inbox.wake = make(chan struct{}, 1)
 	b.SetBounds(Bounds{o.MaxDeliveries, o.MaxDeadLetters, o.DeadLetterAge})
 	b.life, b.end = context.WithCancel(context.Background())
+	b.conns.closed = b.ties.ended
+	b.ties.patience = o.BlockTimeout + o.Quarantine
 	b.commands = b.client("commands", nil)
 	b.aux = b.client("aux", nil)
 	if !o.Results.Same(o.Target) {
@@ -84,11 +87,18 @@ func (b *Broker) clientOptions(use string, onDial func(net.Conn)) redisconn.Clie
 }
 
 func (b *Broker) client(use string, onDial func(net.Conn)) *redis.Client {
-	return b.conns.open(func(onDial func(net.Conn)) *redis.Client {
+	var client *redis.Client
+	client = b.conns.open(func(onDial func(net.Conn)) *redis.Client {
 		o := b.clientOptions(use, onDial)
-		o.OnConnect = b.greet
+		o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+			if err := b.greet(ctx, conn); err != nil {
+				return err
+			}
+			return b.tie(ctx, conn, client)
+		}
 		return b.opt.Target.Client(o)
 	}, onDial)
+	return client
 }
 
 // Run connects, for as long as it takes, gives back what dead nodes held, and claims. It returns when [Broker.Close] is done; the end of ctx closes

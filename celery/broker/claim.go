@@ -18,7 +18,9 @@ type claim struct {
 	key    *queueKey
 	ending bool // a settlement is owed
 	taken  bool // by another node
-	heir   bool // inherited from a dead node: it must not go back to its queue
+
+	forgotten bool // its message is gone from Redis, and no node has it
+	heir      bool // inherited from a dead node: it must not go back to its queue
 }
 
 // move is an LMOVE under way.

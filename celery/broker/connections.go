@@ -14,6 +14,7 @@ type connections struct {
 	clients []*redis.Client
 	last    map[*redis.Client]net.Conn // dialed last; it may be closed already
 	dialed  uint64
+	closed  func(*redis.Client) // told of each that is closed for good
 }
 
 // open makes a client whose connections are known here. onDial may be nil.
@@ -44,6 +45,7 @@ func (c *connections) close(client *redis.Client) {
 	delete(c.last, client)
 	c.mu.Unlock()
 	_ = client.Close()
+	c.closed(client)
 }
 
 // cut closes every connection under its client, which dials again when it needs one.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"time"
@@ -232,9 +233,15 @@ func (e *engine) conclude(err error) (refusal error) {
 func (e *engine) trouble(life context.Context, err error) {
 	e.doubtLines(err)
 	e.tally.connected.Store(answered(err))
+	other := errors.Is(err, errServerChanged)
+	if other { // it answers: the incarnation that begins next, and says so, need not wait
+		e.backoff.reset()
+	}
 	d := min(e.backoff.next(), e.b.opt.BusyLease/3) // others wait a lease for us to come back
-	if c, changed := e.tally.queues.set(err); changed {
-		e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.Round(time.Millisecond).String())
+	if !other {
+		if c, changed := e.tally.queues.set(err); changed {
+			e.log.Warn("broker is not usable", "reason", c.Name, "error", c.Error, "hint", c.Hint, "next", "retry in "+d.Round(time.Millisecond).String())
+		}
 	}
 	e.report()
 	e.b.pause(life, d)

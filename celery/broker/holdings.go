@@ -60,16 +60,39 @@ func (e *engine) moveHoldings(life context.Context) error {
 	return nil
 }
 
+// takenOr says what became of a claim that is not there any more.
+var takenOr = map[lapse]string{
+	lapseTime:   "claim was taken by another node",
+	lapseServer: "claim was forgotten by Redis, or taken by another node",
+	lapseGone:   "claim was taken by another node, or deleted",
+}
+
+// forget notes that the message of a claim is gone from Redis, though no other node may take it.
+func (e *engine) forget(c *claim) {
+	if c.forgotten {
+		return
+	}
+	c.forgotten = true
+	e.tally.forgotten.Add(1)
+	e.log.Warn("claim is gone from Redis, and no node has taken it: FLUSHALL, eviction, or somebody deleted it", "queue", c.Queue, "key", c.name,
+		"next", "it is not run again; what results it brings are stored")
+}
+
 // regain goes on with what is still there, and gives up claims that are not. A claim key may also hold a message that was settled before, if
 // Redis has forgotten that: it is redelivered.
-func (e *engine) regain(moving []*holding) {
+func (e *engine) regain(n *incarnation) {
 	now := time.Now()
-	for _, h := range moving {
+	for _, h := range n.moving {
 		ours := h.found != nil && h.c != nil && bytes.Equal(h.found, h.c.Raw)
-		if h.c != nil && !ours {
+		switch {
+		case h.c == nil || ours:
+		case n.emptied && h.found == nil:
+			ours = true // it ends as any other, without a message to acknowledge
+			e.forget(h.c)
+		default:
 			h.c.taken = true
 			e.tally.taken.Add(1)
-			e.log.Warn("claim was taken by another node, or forgotten by Redis", "queue", h.c.Queue, "key", h.c.name, "next", "drop its results")
+			e.log.Warn(takenOr[n.why], "queue", h.c.Queue, "key", h.c.name, "next", "drop its results")
 		}
 		switch {
 		case ours:

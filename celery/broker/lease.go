@@ -29,7 +29,7 @@ type lease struct {
 	incarnation string
 	since       time.Time     // when the last renewal that counts was sent
 	ttl         time.Duration // that it asked for
-	lost        bool          // Redis said that the key is gone, or is another
+	lost        lapse         // what Redis has shown
 	file        *lockFile
 }
 
@@ -44,6 +44,16 @@ type node struct {
 	Started time.Time `json:"started"`
 	Version string    `json:"version"`
 }
+
+// lapse is why claims may not be ours any more.
+type lapse string
+
+const (
+	lapseNone   lapse = ""
+	lapseTime   lapse = "the lease was not renewed in time"
+	lapseServer lapse = "another Redis process answers, which may have forgotten the last writes"
+	lapseGone   lapse = "the lease is gone from Redis before its time: FLUSHALL, eviction, or somebody deleted it"
+)
 
 func newID() string { return uuid.NewString() }
 
@@ -71,30 +81,45 @@ func (l *lease) entry(tickets int, keys []string) []byte {
 func (l *lease) begin(id string, file *lockFile, sent time.Time, ttl time.Duration) {
 	l.mu.Lock()
 	old := l.file
-	l.incarnation, l.since, l.ttl, l.lost, l.file = id, sent, ttl, false, file
+	l.incarnation, l.since, l.ttl, l.lost, l.file = id, sent, ttl, lapseNone, file
 	l.mu.Unlock()
 	old.abandon() // what is left under the old name is recovered, by us as by anyone
 	l.poke()
 }
 
 // lose says that our claims may be gone, whatever the lease says.
-func (l *lease) lose() {
+func (l *lease) lose(why lapse) {
 	l.mu.Lock()
-	l.lost = true
+	l.lost = why
 	l.mu.Unlock()
 	l.b.inbox.poke()
 }
 
+// suspect has the lease renewed at once, to see whether Redis still has it.
+func (l *lease) suspect() {
+	l.mu.Lock()
+	if due := time.Now().Add(-l.ttl / 3); l.since.After(due) {
+		l.since = due
+	}
+	l.mu.Unlock()
+	l.poke()
+}
+
 // lapsed tells whether the lease may have ended, so that our claims may be somebody else's. A machine that slept has a monotonic clock
 // that stood still, and a wall clock can be set: the larger one counts.
-func (l *lease) lapsed(now time.Time) bool {
+func (l *lease) lapsed(now time.Time) bool { return l.lapse(now) != lapseNone }
+
+func (l *lease) lapse(now time.Time) lapse {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.incarnation == "" {
-		return false
+		return lapseNone
 	}
 	age := max(now.Sub(l.since), now.Round(0).Sub(l.since.Round(0)))
-	return l.lost || age > l.ttl-l.ttl/10
+	if l.lost == lapseNone && age > l.ttl-l.ttl/10 {
+		return lapseTime
+	}
+	return l.lost
 }
 
 // busy tells whether claims are held. The short lease is written at once when the first comes, the long one when the next
@@ -179,7 +204,9 @@ func (l *lease) write(life context.Context, id string, want time.Duration, asked
 			l.since, l.ttl = now, want
 		}
 	case errors.Is(err, redis.Nil):
-		l.lost = true
+		if l.lost = lapseTime; now.Round(0).Before(l.since.Round(0).Add(l.ttl)) && now.Before(l.since.Add(l.ttl)) {
+			l.lost = lapseGone
+		}
 		l.b.inbox.poke()
 		return time.Hour, nil
 	case !answered(err) && now.Add(want).Before(l.since.Add(l.ttl)):
@@ -216,6 +243,7 @@ func (l *lease) lock(id string) *lockFile {
 		l.b.log.Warn("no lock file: after a crash a restart waits for the lease", "error", err)
 		return nil
 	}
+	l.b.ties.keepIn(f)
 	return f
 }
 

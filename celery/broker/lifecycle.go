@@ -28,7 +28,8 @@ func (e *engine) incarnate(life context.Context) error {
 		e.next.keep = e.b.lease.lock(e.next.id)
 		if e.incarnation != "" {
 			e.tally.lapses.Add(1)
-			e.log.Warn("claims may be gone: the lease was not renewed in time, or another Redis answers", "id", e.incarnation, "next", "look which claims are still ours")
+			e.next.why = e.b.lease.lapse(time.Now())
+			e.log.Warn("claims may be gone: "+string(e.next.why), "id", e.incarnation, "next", "look which claims are still ours")
 		}
 	}
 	n := e.next
@@ -36,11 +37,19 @@ func (e *engine) incarnate(life context.Context) error {
 	sent := time.Now()
 	ttl := e.b.opt.BusyLease
 	entry := e.b.lease.entry(n.tickets.total, e.known())
+	var old *redis.Cmd
+	if n.why == lapseGone {
+		old = e.batch.do(purposeRegistry, "HEXISTS", e.ring.nodes(), e.incarnation)
+	}
 	hset := e.batch.do(purposeRegistry, "HSET", e.ring.nodes(), n.id, entry)
 	set := e.batch.do(purposeLease, "SET", e.ring.lease(n.id), e.b.opt.Node, "PX", ttl.Milliseconds())
 	e.batch.do(purposeRegistry, "PUBLISH", e.ring.notice(), n.id)
 	if err := e.execNow(life, hset, set); err != nil {
 		return err
+	}
+	if old != nil && !n.emptied && old.Err() == nil && !took(old) { // it would be the registry that tells others of our claims
+		n.emptied = true
+		e.log.Warn("Redis was emptied while this node worked: what waited in it is gone", "next", "go on; what runs is not run again, and its results are stored")
 	}
 	AtRegistered.Pass()
 	if err := e.moveHoldings(life); err != nil {
@@ -57,7 +66,7 @@ func (e *engine) incarnate(life context.Context) error {
 		e.cut(w)
 	}
 	e.b.lease.begin(n.id, n.keep, sent, ttl)
-	e.regain(n.moving) // from here on the lease is good
+	e.regain(n) // from here on the lease is good
 	e.b.lease.busy(len(e.claims) > 0)
 	e.b.recovery.poke()
 	e.fine()
@@ -76,6 +85,8 @@ type incarnation struct {
 	tickets *tickets
 	moving  []*holding
 	keep    *lockFile
+	why     lapse // the last one ended; empty: there was none
+	emptied bool  // Redis has forgotten everything, so that nobody can have taken a claim
 }
 
 // execNow sends the batch outside of a round. Any error or refusal of one of cmds is an error.

@@ -36,6 +36,15 @@ func lockAt(path string, flag int) (*lockFile, error) {
 	return &lockFile{f}, nil
 }
 
+// note replaces what stands in the file.
+func (l *lockFile) note(text string) {
+	if l == nil {
+		return
+	}
+	_, _ = l.f.WriteAt([]byte(text+"\n"), 0)
+	_ = l.f.Truncate(int64(len(text) + 1))
+}
+
 // release removes the file while it is still locked, so that nobody takes it for that of a dead one in between.
 func (l *lockFile) release() {
 	if l == nil {
@@ -52,12 +61,15 @@ func (l *lockFile) abandon() {
 	}
 }
 
-// ownerDead tells whether the process that held the lock of an incarnation is known to be dead. No file means: not known.
-func ownerDead(path string) bool {
+// owner tells what is known of the process that took the lock of an incarnation. No file means: nothing.
+func owner(path string) (alive, dead bool) {
+	if path == "" {
+		return false, false
+	}
 	l, err := lockAt(path, 0)
 	if err != nil {
-		return false
+		return errors.Is(err, errLocked), false
 	}
 	_ = l.f.Close() // the file stays until the registry entry goes
-	return true
+	return false, true
 }

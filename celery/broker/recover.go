@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -18,11 +19,12 @@ type recovery struct {
 	ring *keyring
 	wake chan struct{}
 	dead map[string]time.Time // since when we know
-	from time.Time            // when the first look began that did not come to its end; zero: the last one did
+	kin  namesakes
+	from time.Time // when the first look began that did not come to its end; zero: the last one did
 }
 
 func newRecovery(b *Broker, ring *keyring) *recovery {
-	return &recovery{b: b, ring: ring, wake: make(chan struct{}, 1), dead: map[string]time.Time{}}
+	return &recovery{b: b, ring: ring, wake: make(chan struct{}, 1), dead: map[string]time.Time{}, kin: namesakes{}}
 }
 
 func (r *recovery) poke() { poke(r.wake) }
@@ -74,13 +76,19 @@ func (r *recovery) look(life context.Context) (time.Duration, error) {
 			delete(r.dead, id)
 		}
 	}
+	for id := range r.kin {
+		if _, there := entries[id]; !there {
+			delete(r.kin, id)
+		}
+	}
 	return next, nil
 }
 
 // visit looks whether an incarnation is dead, and if so gives back what it held. It returns how long its lease lasts.
 func (r *recovery) visit(life context.Context, id string, n *node) (time.Duration, error) {
 	path := r.lockOf(id, n)
-	if path == "" || !ownerDead(path) {
+	runs, killed := owner(path)
+	if !killed {
 		r.b.tally.commands.add(purposeRecover, 1)
 		left, err := r.b.aux.PTTL(life, r.ring.lease(id)).Result()
 		if err != nil {
@@ -88,6 +96,7 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 		}
 		if left != -2 { // in nanoseconds: no such key
 			delete(r.dead, id)
+			r.namesake(id, n, runs, left)
 			return max(left, time.Millisecond), nil
 		}
 		if _, known := r.dead[id]; !known {
@@ -107,13 +116,20 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 		r.dead[id] = time.Now()
 		r.b.log.Info("node is dead", "node", n.Node, "id", id, "pid", n.PID, "next", "give back what it held")
 	}
-	found, err := r.sweep(life, id, n)
-	if err != nil || found > 0 {
-		return 0, err
-	}
 	// Redis may not have noticed that its connections are gone, and still serve one of its BLMOVEs.
-	if time.Since(r.dead[id]) < r.b.opt.BlockTimeout+r.b.opt.Quarantine {
-		return 0, nil
+	over := time.Since(r.dead[id]) > r.b.opt.BlockTimeout+r.b.opt.Quarantine
+	if !over && killed {
+		var err error
+		if over, err = r.severed(life, id, n, path); err != nil {
+			return 0, err
+		}
+	}
+	found, err := r.sweep(life, id, n)
+	if over && err == nil && found > 0 {
+		found, err = r.sweep(life, id, n) // what is to be inherited is still there
+	}
+	if err != nil || found > 0 || !over {
+		return 0, err
 	}
 	r.b.tally.commands.add(purposeRegistry, 1)
 	if err := r.b.aux.HDel(life, r.ring.nodes(), id).Err(); err != nil {
@@ -124,6 +140,29 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 		_ = os.Remove(path)
 	}
 	return 0, nil
+}
+
+// severed tells whether all that a killed incarnation had sent has been done, if it ever will be, and then has its last entry in n.
+func (r *recovery) severed(life context.Context, id string, n *node, path string) (bool, error) {
+	asked, gone := r.b.ties.severed(life, path, r.b.aux)
+	if asked {
+		r.b.tally.commands.add(purposeRecover, 1)
+	}
+	if !gone {
+		return false, nil
+	}
+	r.b.tally.commands.add(purposeRegistry, 1)
+	entry, err := r.b.aux.HGet(life, r.ring.nodes(), id).Bytes()
+	if errors.Is(err, redis.Nil) { // another node has removed it
+		return true, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(entry, n)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the registry entry of %s again: %w", n.Node, err)
+	}
+	return true, nil
 }
 
 // lockOf is the lock file of an incarnation that runs, or ran, under the same kernel as we do; else empty.

@@ -47,7 +47,7 @@ func (b *Broker) greet(ctx context.Context, conn *redis.Conn) error {
 	case b.known.run == "":
 		b.known.run = run
 	default:
-		b.lease.lose()
+		b.lease.lose(lapseServer)
 		return errServerChanged
 	}
 	return nil

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -44,7 +45,7 @@ func (e *engine) admit(w *work) bool {
 
 // drop ends a settlement whose claim somebody took: what it brings is no longer ours to write.
 func (e *engine) drop(w *work, c *claim) {
-	e.log.Warn("results dropped: the claim was taken by another node", "queue", c.Queue, "next", "it runs again there")
+	e.log.Warn("results dropped: the claim is not ours any more", "queue", c.Queue, "next", "it runs again where it is now")
 	if w.finished.Settlement.Action != Keep {
 		delete(e.claims, &c.Delivery)
 	}
@@ -167,6 +168,9 @@ func (e *engine) release(w *work, ours bool) {
 	case ours || w.resent: // the cut attempt did it
 		e.tally.settled.Add(1)
 		e.b.settledAs(action, &w.finished.Settlement)
+	case !e.b.lease.lapsed(time.Now()): // while it holds nobody takes our claims
+		e.forget(c)
+		e.b.lease.suspect()
 	default:
 		e.tally.taken.Add(1)
 		e.log.Warn("claim was taken by another node", "queue", c.Queue, "key", c.name, "reason", string(action), "next", "it runs again there")

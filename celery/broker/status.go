@@ -62,6 +62,7 @@ type Status struct {
 	Claimed     uint64            `json:"claimed"`
 	Settled     uint64            `json:"settled"`
 	Taken       uint64            `json:"taken"`     // claims that somebody took from us
+	Forgotten   uint64            `json:"forgotten"` // claims that Redis has no more, though nobody may have taken them
 	PutBack     uint64            `json:"put_back"`  // landings without a free slot, and what a drain left
 	Recovered   uint64            `json:"recovered"` // messages of the dead that we gave back
 	Lapses      uint64            `json:"lapses"`    // leases that we could not renew in time
@@ -77,12 +78,12 @@ type Status struct {
 
 // tally is what the loops write and Status reads.
 type tally struct {
-	commands                                            counters
-	claimed, settled, taken, putBack, recovered, lapses atomic.Uint64
-	parked, woken, restored, buried, reconnects         atomic.Uint64
-	waiting, claims, owed, doubts, blocked              atomic.Int64
-	connected, held, paused                             atomic.Bool
-	queues, results                                     condition
+	commands                                                       counters
+	claimed, settled, taken, forgotten, putBack, recovered, lapses atomic.Uint64
+	parked, woken, restored, buried, reconnects                    atomic.Uint64
+	waiting, claims, owed, doubts, blocked                         atomic.Int64
+	connected, held, paused                                        atomic.Bool
+	queues, results                                                condition
 }
 
 // condition holds the present state of one server.
@@ -136,7 +137,7 @@ func (b *Broker) Status() Status {
 		Connected: t.connected.Load(), Condition: t.queues.get(), Results: t.results.get(),
 		Draining: b.draining.Load(), Waiting: int(t.waiting.Load()), Claims: int(t.claims.Load()), Held: t.held.Load(), Paused: t.paused.Load(), Owed: int(t.owed.Load()),
 		Doubts: int(t.doubts.Load()), Blocked: int(t.blocked.Load()),
-		Claimed: t.claimed.Load(), Settled: t.settled.Load(), Taken: t.taken.Load(), PutBack: t.putBack.Load(),
+		Claimed: t.claimed.Load(), Settled: t.settled.Load(), Taken: t.taken.Load(), Forgotten: t.forgotten.Load(), PutBack: t.putBack.Load(),
 		Recovered: t.recovered.Load(), Lapses: t.lapses.Load(), Parked: t.parked.Load(), Woken: t.woken.Load(),
 		Restored: t.restored.Load(), Buried: t.buried.Load(), Reconnects: t.reconnects.Load(),
 		Commands: make(map[string]uint64, purposes),

@@ -15,7 +15,7 @@ import (
 var (
 	ErrDraining = errors.New("broker is draining: no more deliveries")
 	ErrClosed   = errors.New("broker is closed")
-	ErrTaken    = errors.New("claim was taken by another node after our lease ended")
+	ErrTaken    = errors.New("claim is not ours any more: after our lease ended another node took it, or Redis had forgotten it")
 	ErrSilent   = errors.New("the engine does not answer")
 	ErrNotHeld  = errors.New("delivery is not held: it was settled before")
 )

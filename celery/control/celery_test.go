@@ -49,7 +49,8 @@ show('terminate', c.terminate('a-1', signal='SIGUSR1', reply=True, timeout=2, li
 show('revoked', sorted(one.revoked()['w1@host']))
 show('rate_limit', c.rate_limit('proj.add', '10/m', reply=True, limit=1))
 show('rate_limit unknown', c.rate_limit('proj.none', '10/m', reply=True, limit=1))
-show('rate_limit bad', c.rate_limit('proj.add', 'x/y', reply=True, limit=1))
+show('rate_limit bad', c.rate_limit('proj.add', 'x/m', reply=True, limit=1))
+show('rate_limit unit', c.rate_limit('proj.add', 'x/y', reply=True, limit=1))
 show('time_limit', c.time_limit('proj.add', soft=1.5, hard=2, reply=True, limit=1))
 show('grow', c.pool_grow(2, reply=True, limit=1))
 show('shrink', c.pool_shrink(1, reply=True, limit=1))
@@ -140,6 +141,7 @@ var clientAnswers = map[string]string{
 	"rate_limit":         `[{"w1@host": {"ok": "new rate limit set successfully"}}]`,
 	"rate_limit unknown": `[{"w1@host": {"error": "unknown task"}}]`,
 	"rate_limit bad":     `[{"w1@host": {"error": "Invalid rate limit string: ValueError(\"could not convert string to float: 'x'\")"}}]`,
+	"rate_limit unit":    `[{"w1@host": {"error": "KeyError('y')"}}]`,
 	"time_limit":         `[{"w1@host": {"ok": "time limits set successfully"}}]`,
 	"grow":               `[{"w1@host": {"ok": "pool will grow"}}]`,
 	"shrink":             `[{"w1@host": {"ok": "pool will shrink"}}]`,

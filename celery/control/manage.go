@@ -178,13 +178,13 @@ func rateLimit(_ context.Context, c *commands, args Arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if perSecond == 0 {
+	if !truthy(args["rate_limit"]) {
 		text = ""
 	}
 	if err := c.of.Limits.RateLimit(task, text, perSecond); err != nil {
 		return nil, err
 	}
-	if perSecond == 0 {
+	if text == "" { // "0" disables it, too, and Celery says that it is new
 		c.log.Info("rate limit disabled", "task", task)
 		return done("rate limit disabled successfully"), nil
 	}

@@ -38,6 +38,7 @@ const (
 var (
 	ErrNoAutoscale error = exception{"ValueError", "Autoscale not enabled"}
 	ErrNoRestart   error = exception{"ValueError", "Pool restarts not enabled"}
+	ErrAllBusy     error = exception{"ValueError", "Can't shrink pool. All processes busy!"}
 )
 
 // Requests tells which tasks the node holds.
@@ -74,7 +75,7 @@ type Limits interface {
 // Where the user asked for --autoscale, Grow and Shrink return ErrAutoscaled, as Celery does.
 type Pool interface {
 	Grow(n int) error
-	Shrink(n int) error
+	Shrink(n int) error                // ErrAllBusy if there are fewer idle ones, which are ended all the same
 	Restart(ctx context.Context) error // begins a new generation; ErrNoRestart if worker_pool_restarts is off
 }
 

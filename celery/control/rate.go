@@ -14,18 +14,14 @@ func ParseRate(s string) (perSecond float64, err error) {
 		return 0, nil
 	}
 	number, unit, _ := strings.Cut(s, "/")
+	seconds, known := map[string]float64{"": 1, "s": 1, "m": 60, "h": 3600}[unit]
+	if !known {
+		return 0, exception{"KeyError", unit}
+	}
 	n, parseErr := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	if parseErr != nil || math.IsNaN(n) || math.IsInf(n, 0) || n < 0 {
 		cause := exception{"ValueError", "could not convert string to float: " + quote(number)}
 		return 0, Refused("Invalid rate limit string: " + cause.Error())
 	}
-	switch unit {
-	case "", "s":
-		return n, nil
-	case "m":
-		return n / 60, nil
-	case "h":
-		return n / 3600, nil
-	}
-	return 0, exception{"KeyError", unit}
+	return n / seconds, nil
 }

@@ -23,8 +23,11 @@ func (e *TypeError) Error() string { return "Object of type " + e.Type + " is no
 
 // Append appends v as kombu writes the corresponding Python value: json.dumps' separators and float format,
 // datetime, UUID, Decimal, bytes as two-key objects. Struct fields follow their json tags; map keys are sorted.
-// Raw goes in as it is. The error is a *TypeError or one of a value's own MarshalJSON.
-func Append(dst []byte, v any) ([]byte, error) {
+// A time.Duration is its seconds, as Decode reads them. Raw goes in as it is. The error is a *TypeError, one of a value's own
+// MarshalJSON, or says that v is nested too deeply, as what contains itself is.
+func Append(dst []byte, v any) ([]byte, error) { return appendValue(dst, v, 0) }
+
+func appendValue(dst []byte, v any, depth int) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
 		return append(dst, "null"...), nil
@@ -44,11 +47,11 @@ func Append(dst []byte, v any) ([]byte, error) {
 	case float64:
 		return AppendFloat(dst, v), nil
 	case []any:
-		return appendList(dst, v)
+		return appendList(dst, v, depth)
 	case []Member:
 		return appendMembers(dst, v), nil
 	case map[string]any:
-		return appendMap(dst, v)
+		return appendMap(dst, v, depth)
 	case time.Time:
 		return appendTime(dst, v), nil
 	case uuid.UUID:
@@ -69,19 +72,32 @@ func Append(dst []byte, v any) ([]byte, error) {
 	case big.Int:
 		return v.Append(dst, 10), nil
 	case json.Number:
+		if !isNumber(Raw(v)) || Valid([]byte(v)) != nil {
+			return dst, fmt.Errorf("write %q as JSON: it is no number", string(v))
+		}
 		return append(dst, v...), nil
+	case time.Duration:
+		if v%time.Second == 0 {
+			return strconv.AppendInt(dst, int64(v/time.Second), 10), nil
+		}
+		return AppendFloat(dst, v.Seconds()), nil
 	}
-	return appendReflect(dst, reflect.ValueOf(v), 0)
+	return appendReflect(dst, reflect.ValueOf(v), depth)
 }
 
-func appendList(dst []byte, list []any) ([]byte, error) {
+func tooDeep(what string) error { return fmt.Errorf("write %s as JSON: nested too deeply", what) }
+
+func appendList(dst []byte, list []any, depth int) ([]byte, error) {
+	if depth > MaxDepth {
+		return dst, tooDeep("[]any")
+	}
 	dst = append(dst, '[')
 	var err error
 	for i, e := range list {
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
-		if dst, err = Append(dst, e); err != nil {
+		if dst, err = appendValue(dst, e, depth+1); err != nil {
 			return dst, err
 		}
 	}
@@ -99,7 +115,10 @@ func appendMembers(dst []byte, members []Member) []byte {
 	return append(dst, '}')
 }
 
-func appendMap(dst []byte, m map[string]any) ([]byte, error) {
+func appendMap(dst []byte, m map[string]any, depth int) ([]byte, error) {
+	if depth > MaxDepth {
+		return dst, tooDeep("map[string]any")
+	}
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -111,7 +130,7 @@ func appendMap(dst []byte, m map[string]any) ([]byte, error) {
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
-		if dst, err = Append(append(AppendString(dst, k), ": "...), m[k]); err != nil {
+		if dst, err = appendValue(append(AppendString(dst, k), ": "...), m[k], depth+1); err != nil {
 			return dst, err
 		}
 	}
@@ -151,20 +170,27 @@ var known = map[reflect.Type]bool{
 	reflect.TypeFor[Raw](): true, reflect.TypeFor[time.Time](): true, reflect.TypeFor[uuid.UUID](): true, reflect.TypeFor[[]byte](): true,
 	reflect.TypeFor[Decimal](): true, reflect.TypeFor[Date](): true, reflect.TypeFor[TimeOfDay](): true, reflect.TypeFor[big.Int](): true,
 	reflect.TypeFor[*big.Int](): true, reflect.TypeFor[json.Number](): true, reflect.TypeFor[[]Member](): true,
+	reflect.TypeFor[time.Duration](): true, reflect.TypeFor[[]any](): true, reflect.TypeFor[map[string]any](): true,
 }
 
 func appendReflect(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 	if depth > MaxDepth {
-		return dst, fmt.Errorf("write %s as JSON: nested too deeply", v.Type())
+		return dst, tooDeep(v.Type().String())
 	}
 	t := v.Type()
 	if known[t] {
-		return Append(dst, v.Interface())
+		return appendValue(dst, v.Interface(), depth)
 	}
 	if v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
-		if v.IsNil() {
+		switch {
+		case v.IsNil():
 			return append(dst, "null"...), nil
+		case v.Kind() == reflect.Interface || known[t.Elem()]:
+			return appendReflect(dst, v.Elem(), depth+1)
 		}
+	}
+	if p := reflect.PointerTo(t); v.CanAddr() && !t.Implements(jsonMarshaler) && (p.Implements(jsonMarshaler) || !t.Implements(textMarshaler) && p.Implements(textMarshaler)) {
+		v, t = v.Addr(), p // the methods have a pointer receiver
 	}
 	if t.Implements(jsonMarshaler) {
 		text, err := v.Interface().(json.Marshaler).MarshalJSON()
@@ -181,7 +207,7 @@ func appendReflect(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 		return AppendString(dst, string(text)), nil
 	}
 	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Pointer:
 		return appendReflect(dst, v.Elem(), depth+1)
 	case reflect.Bool:
 		return strconv.AppendBool(dst, v.Bool()), nil
@@ -257,7 +283,11 @@ func appendReflectMap(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
+// keyText is a dict's key as json.dumps writes it.
 func keyText(k reflect.Value) (string, error) {
+	if k.Kind() == reflect.Interface && !k.IsNil() {
+		k = k.Elem()
+	}
 	if k.Kind() == reflect.String {
 		return k.String(), nil
 	}
@@ -270,6 +300,10 @@ func keyText(k reflect.Value) (string, error) {
 		return strconv.FormatInt(k.Int(), 10), nil
 	case k.CanUint():
 		return strconv.FormatUint(k.Uint(), 10), nil
+	case k.CanFloat():
+		return string(appendFloat(nil, k.Float(), k.Type().Bits())), nil
+	case k.Kind() == reflect.Bool:
+		return strconv.FormatBool(k.Bool()), nil
 	}
 	return "", &TypeError{Type: "map with keys " + k.Type().String()}
 }

@@ -9,6 +9,8 @@ import (
 	"math"
 	"math/big"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,23 +34,23 @@ func (e *MismatchError) Error() string {
 
 // Decode reads raw, one checked value, into target, a pointer. kombu's typed objects become time.Time, uuid.UUID,
 // Decimal, Date, TimeOfDay and []byte; an interface takes nil, bool, int64, *big.Int, float64, string, []any,
-// map[string]any or one of those. An int is never made of a float with a fraction, nor anything of a string but
+// map[string]any or one of those. A time.Duration is a number of seconds. Structs are read as encoding/json does, but for the
+// case of names: keys without a field are passed over, fields without a key stay as they are. An int is never made of a float with a fraction, nor anything of a string but
 // text types. Times without offset are of zone loc. The error is a *MismatchError or one of the target's own.
 func Decode(raw Raw, target any, loc *time.Location) error {
-	d := decoder{loc: loc}
-	return d.value(raw, reflect.ValueOf(target).Elem(), "")
+	return DecodeValue(raw, reflect.ValueOf(target).Elem(), loc)
 }
 
 // DecodeValue is Decode into a settable reflect.Value.
 func DecodeValue(raw Raw, target reflect.Value, loc *time.Location) error {
 	d := decoder{loc: loc}
-	return d.value(raw, target, "")
+	return d.value(raw, target)
 }
 
 // Any reads raw, one checked value, as Decode does into an interface.
 func Any(raw Raw, loc *time.Location) (any, error) {
 	d := decoder{loc: loc}
-	return d.any(raw, "")
+	return d.any(raw)
 }
 
 type decoder struct {
@@ -69,7 +71,7 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-func (d *decoder) value(raw Raw, v reflect.Value, path string) error {
+func (d *decoder) value(raw Raw, v reflect.Value) error {
 	raw = trim(raw)
 	t := v.Type()
 	switch v.Kind() {
@@ -79,16 +81,16 @@ func (d *decoder) value(raw Raw, v reflect.Value, path string) error {
 			return nil
 		}
 		p := reflect.New(t.Elem())
-		if err := d.value(raw, p.Elem(), path); err != nil {
+		if err := d.value(raw, p.Elem()); err != nil {
 			return err
 		}
 		v.Set(p)
 		return nil
 	case reflect.Interface:
 		if t.NumMethod() > 0 {
-			return mismatch(path, t.String(), raw)
+			return mismatch(t.String(), raw)
 		}
-		x, err := d.any(raw, path)
+		x, err := d.any(raw)
 		if err != nil {
 			return err
 		}
@@ -99,83 +101,86 @@ func (d *decoder) value(raw Raw, v reflect.Value, path string) error {
 		}
 		return nil
 	}
-	if done, err := d.special(raw, v, t, path); done {
+	if done, err := d.special(raw, v, t); done {
 		return err
 	}
 	switch v.Kind() {
 	case reflect.Bool:
 		if !isBool(raw) {
-			return mismatch(path, "bool", raw)
+			return mismatch("bool", raw)
 		}
 		v.SetBool(raw[0] == 't')
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		n, ok := integer(raw)
 		if !ok || v.OverflowInt(n) {
-			return mismatch(path, fits("int", ok || isInteger(raw), t), raw)
+			return misfit("int", "int"+strconv.Itoa(t.Bits()), raw)
 		}
 		v.SetInt(n)
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
 		n, err := strconv.ParseUint(string(raw), 10, 64)
 		if err != nil || v.OverflowUint(n) {
-			return mismatch(path, fits("int", isInteger(raw), t), raw)
+			return misfit("int", "uint"+strconv.Itoa(t.Bits()), raw)
 		}
 		v.SetUint(n)
 	case reflect.Float32, reflect.Float64:
 		f, ok := float(raw)
-		if !ok {
-			return mismatch(path, "float", raw)
+		switch {
+		case !ok:
+			return mismatch("float", raw)
+		case v.OverflowFloat(f) || math.IsInf(f, 0) && isInteger(raw): // as Python's float(10**400)
+			return misfit("float", "float"+strconv.Itoa(t.Bits()), raw)
 		}
 		v.SetFloat(f)
 	case reflect.String:
 		if len(raw) == 0 || raw[0] != '"' {
-			return mismatch(path, "str", raw)
+			return mismatch("str", raw)
 		}
 		v.SetString(unquote(raw))
 	case reflect.Slice, reflect.Array:
-		return d.sequence(raw, v, path)
+		return d.sequence(raw, v)
 	case reflect.Map:
-		return d.mapping(raw, v, path)
+		return d.mapping(raw, v)
 	case reflect.Struct:
-		return d.structure(raw, v, path)
+		return d.structure(raw, v)
 	default:
-		return mismatch(path, t.String(), raw)
+		return mismatch(t.String(), raw)
 	}
 	return nil
 }
 
 // special handles the types that have a form of their own.
-func (d *decoder) special(raw Raw, v reflect.Value, t reflect.Type, path string) (done bool, err error) {
+func (d *decoder) special(raw Raw, v reflect.Value, t reflect.Type) (done bool, err error) {
 	switch t {
 	case rawType:
 		v.SetBytes(append([]byte(nil), raw...))
 		return true, nil
 	case timeType:
-		return true, d.time(raw, v, path)
+		return true, d.time(raw, v)
 	case durationType: // seconds, as timedelta.total_seconds
-		f, ok := float(raw)
+		n, ok := seconds(raw)
 		if !ok {
-			return true, mismatch(path, "a number of seconds", raw)
+			return true, misfit("a number of seconds", "time.Duration", raw)
 		}
-		v.SetInt(int64(f * float64(time.Second)))
+		v.SetInt(n)
 		return true, nil
 	case numberType:
 		if !isNumber(raw) {
-			return true, mismatch(path, "a number", raw)
+			return true, mismatch("a number", raw)
 		}
 		v.SetString(string(raw))
 		return true, nil
 	case bigType:
 		n, ok := new(big.Int).SetString(string(raw), 10)
 		if !ok {
-			return true, mismatch(path, "int", raw)
+			return true, mismatch("int", raw)
 		}
 		v.Set(reflect.ValueOf(n).Elem())
 		return true, nil
 	case uuidType, decimalType, dateType, todType:
-		return true, d.typed(raw, v, t, path)
+		return true, d.typed(raw, v, t)
 	}
 	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
-		return true, d.bytes(raw, v, path)
+		return true, d.bytes(raw, v)
 	}
 	if !v.CanAddr() {
 		return false, nil
@@ -190,26 +195,26 @@ func (d *decoder) special(raw Raw, v reflect.Value, t reflect.Type, path string)
 	return false, nil
 }
 
-func (d *decoder) time(raw Raw, v reflect.Value, path string) error {
+func (d *decoder) time(raw Raw, v reflect.Value) error {
 	kind, value, ok := typed(raw)
 	if !ok {
 		value = raw
 	}
 	if ok && kind != "datetime" && kind != "date" || len(value) == 0 || value[0] != '"' {
-		return mismatch(path, "datetime", raw)
+		return mismatch("datetime", raw)
 	}
 	t, err := ParseISO(unquote(value), d.loc)
 	if err != nil {
-		return mismatch(path, "datetime", raw)
+		return mismatch("datetime", raw)
 	}
 	v.Set(reflect.ValueOf(t))
 	return nil
 }
 
 // typed reads one of kombu's types, or the plain string that kombu 5.2 makes of it.
-func (d *decoder) typed(raw Raw, v reflect.Value, t reflect.Type, path string) error {
+func (d *decoder) typed(raw Raw, v reflect.Value, t reflect.Type) error {
 	names := map[reflect.Type]string{uuidType: "UUID", decimalType: "Decimal", dateType: "date", todType: "time"}
-	x, err := d.any(raw, path)
+	x, err := d.any(raw)
 	if err != nil {
 		return err
 	}
@@ -220,11 +225,17 @@ func (d *decoder) typed(raw Raw, v reflect.Value, t reflect.Type, path string) e
 		x = Decimal(raw)
 	}
 	if reflect.TypeOf(x) != t {
-		return mismatch(path, names[t], raw)
+		return mismatch(names[t], raw)
 	}
 	v.Set(reflect.ValueOf(x))
 	return nil
 }
+
+// decimalForm is what Python's Decimal takes.
+var decimalForm = regexp.MustCompile(`(?i)^[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)?|s?nan[0-9]*)$`)
+
+// timeForm is what time.isoformat writes.
+var timeForm = regexp.MustCompile(`^\d\d:\d\d(:\d\d([.,]\d{1,6})?)?(Z|[+-]\d\d:?\d\d(:?\d\d(\.\d+)?)?)?$`)
 
 func revive(kind, text string) any {
 	switch kind {
@@ -233,23 +244,27 @@ func revive(kind, text string) any {
 			return id
 		}
 	case "decimal":
-		return Decimal(text)
+		if decimalForm.MatchString(text) {
+			return Decimal(text)
+		}
 	case "date":
 		if t, err := ParseISO(text, nil); err == nil {
 			return Date{t.Year(), t.Month(), t.Day()}
 		}
 	case "time":
-		return TimeOfDay(text)
+		if timeForm.MatchString(text) {
+			return TimeOfDay(text)
+		}
 	}
 	return nil
 }
 
-func (d *decoder) bytes(raw Raw, v reflect.Value, path string) error {
+func (d *decoder) bytes(raw Raw, v reflect.Value) error {
 	if isNull(raw) {
 		v.SetZero()
 		return nil
 	}
-	x, err := d.any(raw, path)
+	x, err := d.any(raw)
 	if err != nil {
 		return err
 	}
@@ -259,18 +274,18 @@ func (d *decoder) bytes(raw Raw, v reflect.Value, path string) error {
 	case string: // kombu 5.2 and other clients send text
 		v.SetBytes([]byte(x))
 	default:
-		return mismatch(path, "bytes", raw)
+		return mismatch("bytes", raw)
 	}
 	return nil
 }
 
-func (d *decoder) sequence(raw Raw, v reflect.Value, path string) error {
+func (d *decoder) sequence(raw Raw, v reflect.Value) error {
 	if v.Kind() == reflect.Slice && isNull(raw) {
 		v.SetZero()
 		return nil
 	}
 	if len(raw) == 0 || raw[0] != '[' {
-		return mismatch(path, "list", raw)
+		return mismatch("list", raw)
 	}
 	elements, err := Elements(nil, raw)
 	if err != nil {
@@ -278,26 +293,26 @@ func (d *decoder) sequence(raw Raw, v reflect.Value, path string) error {
 	}
 	if v.Kind() == reflect.Array {
 		if len(elements) != v.Len() {
-			return mismatch(path, fmt.Sprintf("a list of %d", v.Len()), raw)
+			return mismatch(fmt.Sprintf("a list of %d", v.Len()), raw)
 		}
 	} else {
 		v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
 	}
 	for i, e := range elements {
-		if err := d.value(e, v.Index(i), fmt.Sprintf("%s[%d]", path, i)); err != nil {
-			return err
+		if err := d.value(e, v.Index(i)); err != nil {
+			return at(err, i)
 		}
 	}
 	return nil
 }
 
-func (d *decoder) mapping(raw Raw, v reflect.Value, path string) error {
+func (d *decoder) mapping(raw Raw, v reflect.Value) error {
 	if isNull(raw) {
 		v.SetZero()
 		return nil
 	}
 	if len(raw) == 0 || raw[0] != '{' {
-		return mismatch(path, "dict", raw)
+		return mismatch("dict", raw)
 	}
 	members, err := Members(nil, raw)
 	if err != nil {
@@ -306,27 +321,46 @@ func (d *decoder) mapping(raw Raw, v reflect.Value, path string) error {
 	t := v.Type()
 	v.Set(reflect.MakeMapWithSize(t, len(members)))
 	for _, m := range members {
-		at := path + "[" + strconv.Quote(m.Key) + "]"
-		key := reflect.New(t.Key()).Elem()
-		text := Raw(AppendString(nil, m.Key))
-		if k := t.Key().Kind(); k != reflect.String && k != reflect.Interface && !reflect.PointerTo(t.Key()).Implements(textUnmarshaler) {
-			text = Raw(m.Key)
+		key, value := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
+		if err := d.key(m.Key, key); err != nil {
+			return within(err, "["+strconv.Quote(m.Key)+"]")
 		}
-		if err := d.value(text, key, at); err != nil {
-			return err
-		}
-		value := reflect.New(t.Elem()).Elem()
-		if err := d.value(m.Value, value, at); err != nil {
-			return err
+		if err := d.value(m.Value, value); err != nil {
+			return within(err, "["+strconv.Quote(m.Key)+"]")
 		}
 		v.SetMapIndex(key, value)
 	}
 	return nil
 }
 
-func (d *decoder) structure(raw Raw, v reflect.Value, path string) error {
+// key reads the key of an object: JSON makes text of numbers and truth values.
+func (d *decoder) key(text string, v reflect.Value) error {
+	quoted := Raw(AppendString(nil, text))
+	if k := v.Kind(); k == reflect.String || k == reflect.Interface || reflect.PointerTo(v.Type()).Implements(textUnmarshaler) {
+		return d.value(quoted, v)
+	}
+	if Valid([]byte(text)) != nil {
+		return mismatch(word(v.Type()), quoted)
+	}
+	return d.value(Raw(text), v)
+}
+
+// word names what becomes a value of type t, in Python's words.
+func word(t reflect.Type) string {
+	switch {
+	case t.Kind() == reflect.Bool:
+		return "bool"
+	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uintptr:
+		return "int"
+	case t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64:
+		return "float"
+	}
+	return t.String()
+}
+
+func (d *decoder) structure(raw Raw, v reflect.Value) error {
 	if len(raw) == 0 || raw[0] != '{' {
-		return mismatch(path, "dict", raw)
+		return mismatch("dict", raw)
 	}
 	members, err := Members(nil, raw)
 	if err != nil {
@@ -338,8 +372,8 @@ func (d *decoder) structure(raw Raw, v reflect.Value, path string) error {
 			if fields[i].Name != m.Key {
 				continue
 			}
-			if err := d.value(m.Value, FieldAt(v, fields[i].Index), path+"."+m.Key); err != nil {
-				return err
+			if err := d.value(m.Value, FieldAt(v, fields[i].Index)); err != nil {
+				return within(err, "."+m.Key)
 			}
 			break
 		}
@@ -361,7 +395,7 @@ func FieldAt(v reflect.Value, index []int) reflect.Value {
 	return v
 }
 
-func (d *decoder) any(raw Raw, path string) (any, error) {
+func (d *decoder) any(raw Raw) (any, error) {
 	raw = trim(raw)
 	if len(raw) == 0 {
 		return nil, syntax(0, "no value")
@@ -380,13 +414,13 @@ func (d *decoder) any(raw Raw, path string) (any, error) {
 		}
 		list := make([]any, len(elements))
 		for i, e := range elements {
-			if list[i], err = d.any(e, path); err != nil {
-				return nil, err
+			if list[i], err = d.any(e); err != nil {
+				return nil, at(err, i)
 			}
 		}
 		return list, nil
 	case '{':
-		return d.object(raw, path)
+		return d.object(raw)
 	}
 	if n, ok := integer(raw); ok {
 		return n, nil
@@ -399,9 +433,9 @@ func (d *decoder) any(raw Raw, path string) (any, error) {
 	return f, nil
 }
 
-func (d *decoder) object(raw Raw, path string) (any, error) {
+func (d *decoder) object(raw Raw) (any, error) {
 	if kind, value, ok := typed(raw); ok {
-		return d.revive(kind, value, path)
+		return d.revive(kind, value)
 	}
 	members, err := Members(nil, raw)
 	if err != nil {
@@ -409,14 +443,20 @@ func (d *decoder) object(raw Raw, path string) (any, error) {
 	}
 	m := make(map[string]any, len(members))
 	for _, e := range members {
-		if m[e.Key], err = d.any(e.Value, path); err != nil {
-			return nil, err
+		if m[e.Key], err = d.any(e.Value); err != nil {
+			return nil, within(err, "["+strconv.Quote(e.Key)+"]")
 		}
 	}
 	return m, nil
 }
 
-func (d *decoder) revive(kind string, value Raw, path string) (any, error) {
+// kinds are kombu's types.
+var kinds = [...]string{"datetime", "date", "time", "decimal", "uuid", "bytes", "base64"}
+
+func (d *decoder) revive(kind string, value Raw) (any, error) {
+	if !slices.Contains(kinds[:], kind) {
+		return nil, &MismatchError{Want: "one of kombu's types (" + strings.Join(kinds[:], ", ") + ")", Got: "__type__ " + strconv.Quote(kind)}
+	}
 	if kind == "uuid" {
 		members, err := Members(nil, value)
 		if err == nil && len(members) == 1 && members[0].Key == "hex" && len(members[0].Value) == 34 {
@@ -425,17 +465,17 @@ func (d *decoder) revive(kind string, value Raw, path string) (any, error) {
 				return id, nil
 			}
 		}
-		return nil, mismatch(path, "a UUID", value)
+		return nil, mismatch("a UUID", value)
 	}
 	if len(value) == 0 || value[0] != '"' {
-		return nil, mismatch(path, "text in a "+kind, value)
+		return nil, mismatch("text in a "+kind, value)
 	}
 	text := unquote(value)
 	switch kind {
 	case "datetime":
 		t, err := ParseISO(text, d.loc)
 		if err != nil {
-			return nil, mismatch(path, "datetime", value)
+			return nil, mismatch("datetime", value)
 		}
 		return t, nil
 	case "bytes":
@@ -443,29 +483,55 @@ func (d *decoder) revive(kind string, value Raw, path string) (any, error) {
 	case "base64":
 		b, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return nil, mismatch(path, "base64 text", value)
+			return nil, mismatch("base64 text", value)
 		}
 		return b, nil
 	}
 	if x := revive(kind, text); x != nil {
 		return x, nil
 	}
-	return nil, mismatch(path, "a known __type__", Raw(AppendString(nil, kind)))
+	return nil, mismatch("the text of a "+kind, value)
 }
 
-func mismatch(path, want string, raw Raw) error {
-	return &MismatchError{Path: path, Want: want, Got: pythonType(raw)}
+func mismatch(want string, raw Raw) error {
+	return &MismatchError{Want: want, Got: TypeOf(raw)}
 }
 
-func fits(word string, isWord bool, t reflect.Type) string {
-	if isWord {
-		return word + " that fits " + t.Kind().String()
+// within says where in a value err was found.
+func within(err error, step string) error {
+	if m, ok := err.(*MismatchError); ok { //nolint:errorlint // it is ours, as it was made
+		m.Path = step + m.Path
 	}
-	return word
+	return err
 }
 
-// pythonType names the type that Python would see in raw.
-func pythonType(raw Raw) string {
+func at(err error, i int) error { return within(err, "["+strconv.Itoa(i)+"]") }
+
+// misfit is the mismatch of a value that may be what is wanted, and too large for the Go type.
+func misfit(want, fits string, raw Raw) error {
+	if !isNumber(raw) || want == "int" && !isInteger(raw) {
+		return mismatch(want, raw)
+	}
+	got := string(raw)
+	if len(got) > 24 {
+		got = fmt.Sprintf("%s of %d digits", TypeOf(raw), len(strings.TrimLeft(got, "-")))
+	}
+	return &MismatchError{Want: want + " that fits " + fits, Got: got}
+}
+
+// seconds reads a duration, in nanoseconds.
+func seconds(raw Raw) (int64, bool) {
+	if n, ok := integer(raw); ok {
+		const most = math.MaxInt64 / int64(time.Second)
+		return n * int64(time.Second), n >= -most && n <= most
+	}
+	f, ok := float(raw)
+	f = math.Round(f * float64(time.Second))
+	return int64(f), ok && f > math.MinInt64 && f < math.MaxInt64 // false for NaN
+}
+
+// TypeOf names the type that Python sees in raw, one checked value: int, str, None, datetime …
+func TypeOf(raw Raw) string {
 	raw = trim(raw)
 	if len(raw) == 0 {
 		return "nothing"

@@ -144,15 +144,27 @@ func TestMismatches(t *testing.T) {
 	}{
 		"str for int":       {`"1"`, new(int), "must be int, not str"},
 		"float for int":     {`1.0`, new(int), "must be int, not float"},
-		"too large":         {`300`, new(int8), "must be int that fits int8, not int"},
-		"negative for uint": {`-1`, new(uint), "must be int that fits uint, not int"},
+		"too large":         {`300`, new(int8), "must be int that fits int8, not 300"},
+		"negative for uint": {`-1`, new(uint), "must be int that fits uint64, not -1"},
+		"huge":              {`-` + strings.Repeat("7", 30), new(int), "must be int that fits int64, not int of 30 digits"},
+		"float32":           {`1e300`, new(float32), "must be float that fits float32, not 1e300"},
+		"int for float":     {`1` + strings.Repeat("0", 400), new(float64), "must be float that fits float64, not int of 401 digits"},
+		"long":              {`1e30`, new(time.Duration), "must be a number of seconds that fits time.Duration, not 1e30"},
+		"NaN seconds":       {`NaN`, new(time.Duration), "must be a number of seconds that fits time.Duration, not NaN"},
+		"Decimal":           {`"x"`, new(pyjson.Decimal), "must be Decimal, not str"},
+		"typed Decimal":     {`[{"__type__": "decimal", "__value__": "1,5"}]`, new([]any), "[0] must be the text of a decimal, not str"},
+		"time":              {`"noon"`, new(pyjson.TimeOfDay), "must be time, not str"},
+		"key":               {`{"x": 1}`, new(map[int]int), `["x"] must be int, not str`},
+		"key for bool":      {`{"talk": 1}`, new(map[bool]int), `["talk"] must be bool, not str`},
+		"large key":         {`{"300": 1}`, new(map[int8]int), `["300"] must be int that fits int8, not 300`},
+		"deep in any":       {`{"a": [{"__type__": "uuid", "__value__": 1}]}`, new(any), `["a"][0] must be a UUID, not int`},
 		"None for int":      {`null`, new(int), "must be int, not None"},
 		"bool for int":      {`true`, new(int), "must be int, not bool"},
 		"int for str":       {`1`, new(string), "must be str, not int"},
 		"dict for list":     {`{}`, new([]int), "must be list, not dict"},
 		"deep":              {`{"items": [{"n": 1}, {"n": "x"}]}`, new(order), ".items[1].n must be int, not str"},
 		"datetime for str":  {`{"__type__": "datetime", "__value__": "2024-01-02T03:04:05"}`, new(string), "must be str, not datetime"},
-		"unknown type":      {`{"__type__": "foo", "__value__": "x"}`, new(any), "must be a known __type__, not str"},
+		"unknown type":      {`{"__type__": "foo", "__value__": "x"}`, new(any), `must be one of kombu's types (datetime, date, time, decimal, uuid, bytes, base64), not __type__ "foo"`},
 		"NaN for int":       {`NaN`, new(int), "must be int, not float"},
 	}
 	for name, c := range cases {
@@ -161,6 +173,123 @@ func TestMismatches(t *testing.T) {
 		if !errors.As(err, &mismatch) || err.Error() != c.want {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
+	}
+}
+
+// Base, Twin and hidden are embedded below.
+type Base struct {
+	ID   int `json:"id"`
+	Name string
+}
+type Twin struct{ Name string }
+type hidden struct{ Seen int }
+type celsius float64
+
+func (c *celsius) MarshalJSON() ([]byte, error) { return pyjson.Append(nil, float64(*c)-273) }
+
+func TestStructsAreThoseOfEncodingJSON(t *testing.T) {
+	type node struct {
+		Next *node `json:"next,omitempty"`
+		N    int   `json:"n"`
+	}
+	cases := map[string]any{
+		"embedded": struct{ Base }{Base{1, "a"}},
+		"embedded with a name": struct {
+			Base `json:"base"`
+		}{Base{1, "a"}},
+		"embedded, left out": struct {
+			Base `json:"-"`
+		}{},
+		"embedded pointer":    struct{ *Base }{&Base{1, "a"}},
+		"embedded nil":        struct{ *Base }{},
+		"embedded unexported": struct{ hidden }{hidden{2}},
+		"hides": struct {
+			Base
+			Name string
+		}{Base{1, "a"}, "b"},
+		"hides by tag": struct {
+			Base
+			Other string `json:"Name"`
+		}{Base{1, "a"}, "b"},
+		"ambiguous": struct {
+			Base
+			Twin
+		}{},
+		"embedded scalar":        struct{ time.Month }{3},
+		"recursive":              node{&node{nil, 2}, 1},
+		"pointer receiver":       &struct{ T celsius }{300},
+		"pointer receiver, list": []celsius{273, 274},
+		"pointers":               struct{ A, B *int }{new(int), nil},
+	}
+	for name, v := range cases {
+		want, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := pyjson.Append(nil, v)
+		var plain any
+		if err != nil || json.Unmarshal(got, &plain) != nil {
+			t.Fatalf("%s: got %s, %v", name, got, err)
+		}
+		var wanted any
+		if err := json.Unmarshal(want, &wanted); err != nil || !cmp.Equal(plain, wanted) {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestPointersAreWrittenAsWhatTheyPointTo(t *testing.T) {
+	when, id := time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC), uuid.UUID{15: 5}
+	type both struct {
+		When *time.Time
+		ID   *uuid.UUID
+		List []*time.Time
+	}
+	got, err := pyjson.Append(nil, both{&when, &id, []*time.Time{&when, nil}})
+	const typed = `{"__type__": "datetime", "__value__": "2024-01-02T00:00:00+00:00"}`
+	want := `{"When": ` + typed + `, "ID": {"__type__": "uuid", "__value__": {"hex": "00000000000000000000000000000005"}}, "List": [` + typed + `, null]}`
+	if err != nil || string(got) != want {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestADurationIsReadAsItIsWritten(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: `0`, time.Minute: `60`, 1500 * time.Millisecond: `1.5`, -time.Second: `-1`, 1: `1e-09`,
+		math.MaxInt64 / time.Second * time.Second: `9223372036`} {
+		got, err := pyjson.Append(nil, []time.Duration{d})
+		if err != nil || string(got) != "["+want+"]" {
+			t.Errorf("%s: got %s, %v", d, got, err)
+		}
+		var back []time.Duration
+		if err := pyjson.Decode(got, &back, nil); err != nil || back[0] != d {
+			t.Errorf("%s: read back %v, %v", d, back, err)
+		}
+	}
+}
+
+func TestKeysAreThoseOfJSONDumps(t *testing.T) {
+	got, err := pyjson.Append(nil, []any{map[any]int{"a": 1, 2: 3}, map[bool]int{true: 1}, map[float64]int{1.5: 1}, map[int8]int{-1: 1}})
+	if want := `[{"2": 3, "a": 1}, {"true": 1}, {"1.5": 1}, {"-1": 1}]`; err != nil || string(got) != want {
+		t.Errorf("got %s, %v", got, err)
+	}
+	if _, err := pyjson.Append(nil, map[any]int{struct{}{}: 1}); err == nil {
+		t.Error("a struct became a key")
+	}
+	if _, err := pyjson.Append(nil, map[any]int{nil: 1}); err == nil {
+		t.Error("nil became a key")
+	}
+}
+
+func TestWhatContainsItselfIsRefused(t *testing.T) {
+	list, dict := []any{nil}, map[string]any{}
+	list[0], dict["self"] = list, []map[string]any{dict}
+	for _, v := range []any{list, dict} {
+		if _, err := pyjson.Append(nil, v); err == nil || !strings.Contains(err.Error(), "nested too deeply") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := pyjson.Append(nil, json.Number("1 2")); err == nil {
+		t.Error("what is no number was written")
 	}
 }
 

@@ -201,7 +201,7 @@ func quoted(s string, limit int) string {
 
 func typedRepr(kind string, value Raw) string {
 	d := decoder{}
-	x, err := d.revive(kind, value, "")
+	x, err := d.revive(kind, value)
 	if err != nil {
 		return fmt.Sprintf("{'__type__': '%s', '__value__': %s}", kind, Repr(value))
 	}
@@ -339,7 +339,7 @@ func FullRepr(raw Raw) string {
 	case '{':
 		if kind, value, ok := typed(raw); ok {
 			d := decoder{}
-			if b, err := d.revive(kind, value, ""); err == nil {
+			if b, err := d.revive(kind, value); err == nil {
 				if b, ok := b.([]byte); ok {
 					return BytesRepr(b)
 				}

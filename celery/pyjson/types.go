@@ -148,7 +148,7 @@ func ParseISO(s string, loc *time.Location) (time.Time, error) {
 		loc = time.UTC
 	}
 	for _, layout := range isoLayouts {
-		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
+		if t, err := time.ParseInLocation(layout, s, loc); err == nil && t.Year() > 0 { // Python's years begin with 1
 			return t, nil
 		}
 	}

@@ -74,25 +74,3 @@ func (f Format) Encode(text []byte) ([]byte, error) { return f.encode(text) }
 func same(text []byte) ([]byte, error) { return text, nil }
 
 func checked(text []byte) ([]byte, error) { return text, pyjson.Valid(text) }
-
-// replace walks v, which pyjson.Any made, and gives leaves of the types that f knows another form.
-func replace(v any, f func(any) (any, error)) (any, error) {
-	var err error
-	switch v := v.(type) {
-	case []any:
-		for i := range v {
-			if v[i], err = replace(v[i], f); err != nil {
-				return nil, err
-			}
-		}
-		return v, nil
-	case map[string]any:
-		for k := range v {
-			if v[k], err = replace(v[k], f); err != nil {
-				return nil, err
-			}
-		}
-		return v, nil
-	}
-	return f(v)
-}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -85,6 +86,47 @@ func TestKombuAgrees(t *testing.T) {
 		if want := `[[1, {"__type__": "base64", "__value__": "/w=="}, "x"], {"k": 2.5}, {"when": "2024"}]`; err != nil || string(back) != want {
 			t.Errorf("we read %s as %s, %v", name, back, err)
 		}
+	}
+}
+
+// yamlScript has kombu write values as yaml and as JSON, and read ours.
+const yamlScript = `
+import base64, datetime as dt, json, os, sys
+from kombu.serialization import loads, dumps
+utc, east = dt.timezone.utc, dt.timezone(dt.timedelta(hours=5, minutes=30))
+values = [2**64 - 1, 2**64, -2**80, 1.0, 1e16, 1.5e-7, float('inf'), -float('inf'), b'\xff', True, None,
+    dt.date(2024, 1, 2), dt.datetime(2024, 1, 2, 3, 4, 5), dt.datetime(2024, 1, 2, 3, 4, 5, 60, tzinfo=utc), dt.datetime(2024, 1, 2, 3, 4, tzinfo=east),
+    'yes', 'on', 'null', '~', '1:30', '017', '1_000', '0b1', '1e5', '.5', '2024-01-02', '2024-01-02 03:04:05+00:00', '=', '<<', '', ' a ', 'a\nb', '\u00e9\U0001f600', 'a: b # c',
+    '0o17', '019', '2024-1-2', '1.', '+.inf', '2024-01-02T03', 'y', 'NULL', '.nan', '0x', '-0', -0.0, 0,
+    {'1': 2, '2024-01-02': {'a': []}, 'yes': 1}]
+_, _, theirs = dumps(values, 'yaml')
+_, _, as_json = dumps(values, 'json')
+ours = loads(base64.b64decode(os.environ['OURS']), 'application/x-yaml', 'utf-8', accept=['application/x-yaml']) if os.environ.get('OURS') else None
+json.dump({'yaml': theirs, 'json': as_json, 'ours': dumps(ours, 'json')[2]}, sys.stdout)
+`
+
+func TestYAMLIsThatOfPyYAML(t *testing.T) {
+	python := celerytest.Venv(t, "celery-latest")
+	y, _ := serial.ByName("yaml")
+	ask := func(ours string) (answer struct{ YAML, JSON, Ours string }) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(celerytest.RunPython(t, python, yamlScript, "OURS="+ours)), &answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	theirs := ask("")
+	got, err := y.Decode([]byte(theirs.YAML))
+	if err != nil || string(got) != theirs.JSON {
+		t.Errorf("read\n%s\nas %s, %v\nwant %s", theirs.YAML, got, err, theirs.JSON)
+	}
+	// a time without an offset is one in UTC here
+	packed, err := y.Encode([]byte(strings.ReplaceAll(theirs.JSON, `:04:05"`, `:04:05+00:00"`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back := ask(base64.StdEncoding.EncodeToString(packed)); back.Ours != strings.ReplaceAll(theirs.JSON, `:04:05"`, `:04:05+00:00"`) {
+		t.Errorf("Python read\n%s\nas %s\nwant %s", packed, back.Ours, theirs.JSON)
 	}
 }
 

@@ -3,7 +3,13 @@ package serial
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
+	"math"
 	"math/big"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -68,28 +74,89 @@ func (c *converter) node(dst []byte, n *yaml.Node, depth int) ([]byte, error) {
 	return scalar(dst, n)
 }
 
+// What PyYAML, which knows YAML 1.1, takes plain scalars for: the parser, which knows 1.2, sees other things in some of them.
+var (
+	plainInt   = regexp.MustCompile(`^[-+]?(0b[01_]+|0[0-7_]*|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$`)
+	plainFloat = regexp.MustCompile(`^([-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?|\.[0-9][0-9_]*([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$`)
+	plainTime  = regexp.MustCompile(`^([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?[ \t]*(Z|[-+][0-9]{1,2}(?::[0-9]{2})?)?)?$`)
+)
+
+// tagOf is the tag that PyYAML finds for a scalar.
+func tagOf(n *yaml.Node) string {
+	const quotedOrTagged = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle | yaml.TaggedStyle
+	tag := n.ShortTag()
+	switch {
+	case n.Style&quotedOrTagged != 0 || !strings.ContainsAny(n.Value[:min(1, len(n.Value))], "+-.0123456789"):
+	case plainInt.MatchString(n.Value):
+		return "!!int"
+	case plainFloat.MatchString(n.Value):
+		return "!!float"
+	case isTime(n.Value):
+		return "!!timestamp"
+	case tag == "!!int" || tag == "!!float" || tag == "!!timestamp":
+		return "!!str"
+	}
+	return tag
+}
+
+// isTime tells whether text is a time, or a date with all its digits.
+func isTime(text string) bool {
+	parts := plainTime.FindStringSubmatch(text)
+	return parts != nil && (parts[4] != "" || len(text) == len("2006-01-02"))
+}
+
 func scalar(dst []byte, n *yaml.Node) ([]byte, error) {
-	switch n.ShortTag() {
+	tag := tagOf(n)
+	switch tag {
 	case "!!str":
 		return pyjson.AppendString(dst, n.Value), nil
 	case "!!int":
-		if i, ok := new(big.Int).SetString(n.Value, 0); ok {
+		if i, ok := new(big.Int).SetString(strings.ReplaceAll(n.Value, "_", ""), 0); ok {
 			return i.Append(dst, 10), nil
 		}
-	case "!!null", "!!bool", "!!float", "!!binary", "!!timestamp":
+	case "!!timestamp":
+		if parts := plainTime.FindStringSubmatch(n.Value); parts != nil {
+			return timestamp(dst, n, parts)
+		}
+	case "!!null", "!!bool", "!!float", "!!binary":
 		var v any
 		if err := n.Decode(&v); err != nil {
 			return dst, err
 		}
-		if s, ok := v.(string); ok && n.ShortTag() == "!!binary" {
+		if s, ok := v.(string); ok && tag == "!!binary" {
 			v = []byte(s)
-		}
-		if t, ok := v.(time.Time); ok {
-			v = t.UTC()
 		}
 		return pyjson.Append(dst, v)
 	}
 	return dst, unsafeTag(n)
+}
+
+// timestamp writes a date or a time, with its offset if it has one, as kombu writes what PyYAML makes of it.
+func timestamp(dst []byte, n *yaml.Node, parts []string) ([]byte, error) {
+	date := func(i int) string { return fmt.Sprintf("%02s", parts[i]) }
+	day := parts[1] + "-" + date(2) + "-" + date(3)
+	kind, text := "date", day
+	if parts[4] != "" {
+		fraction, offset := strings.TrimRight((parts[7] + "000000")[:6], "0"), parts[8]
+		kind, text = "datetime", day+"T"+date(4)+":"+parts[5]+":"+parts[6]
+		if fraction != "" {
+			text += "." + (fraction + "00000")[:6]
+		}
+		switch {
+		case offset == "Z":
+			text += "+00:00"
+		case offset != "":
+			digits := strings.ReplaceAll(offset[1:], ":", "")
+			if len(digits)%2 == 1 {
+				digits = "0" + digits
+			}
+			text += offset[:1] + (digits + "00")[:2] + ":" + (digits + "00")[2:4]
+		}
+	}
+	if _, err := pyjson.ParseISO(text, nil); err != nil {
+		return dst, fmt.Errorf("line %d: %w", n.Line, err)
+	}
+	return pyjson.Append(dst, map[string]any{"__type__": kind, "__value__": text})
 }
 
 func unsafeTag(n *yaml.Node) error {
@@ -102,19 +169,78 @@ func toYAML(text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err = replace(v, func(leaf any) (any, error) {
-		switch leaf := leaf.(type) {
-		case nil, bool, int64, float64, string, time.Time:
-			return leaf, nil
-		case []byte:
-			return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!binary", Value: base64.StdEncoding.EncodeToString(leaf)}, nil
-		case *big.Int:
-			return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: leaf.String()}, nil
-		}
-		return nil, fmt.Errorf("a %T has no form in safe yaml", leaf)
-	})
+	n, err := toNode(v)
 	if err != nil {
 		return nil, err
 	}
-	return yaml.Marshal(v)
+	return yaml.Marshal(n)
+}
+
+// toNode writes a value as PyYAML's safe_dump would, but for text, which always has quotes: PyYAML takes more for numbers, times and
+// truth values than the encoder knows.
+func toNode(v any) (*yaml.Node, error) {
+	plain := func(tag, text string) *yaml.Node {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
+	}
+	switch v := v.(type) {
+	case nil:
+		return plain("!!null", "null"), nil
+	case bool:
+		return plain("!!bool", strconv.FormatBool(v)), nil
+	case int64:
+		return plain("!!int", strconv.FormatInt(v, 10)), nil
+	case *big.Int:
+		return plain("!!int", v.String()), nil
+	case float64:
+		return plain("!!float", floatText(v)), nil
+	case string:
+		n := plain("!!str", v)
+		n.Style = yaml.DoubleQuotedStyle
+		return n, nil
+	case time.Time:
+		return plain("!!timestamp", string(pyjson.AppendISO(nil, v))), nil
+	case pyjson.Date:
+		return plain("!!timestamp", v.String()), nil
+	case []byte:
+		return plain("!!binary", base64.StdEncoding.EncodeToString(v)), nil
+	case []any:
+		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+		for _, e := range v {
+			child, err := toNode(e)
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, child)
+		}
+		return n, nil
+	case map[string]any:
+		n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			key, _ := toNode(k)
+			child, err := toNode(v[k])
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, key, child)
+		}
+		return n, nil
+	}
+	return nil, fmt.Errorf("a %T has no form in safe yaml", v)
+}
+
+// floatText is PyYAML's represent_float: without a point it would read text.
+func floatText(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return ".nan"
+	case math.IsInf(f, 1):
+		return ".inf"
+	case math.IsInf(f, -1):
+		return "-.inf"
+	}
+	text := string(pyjson.AppendFloat(nil, f))
+	if !strings.Contains(text, ".") {
+		text = strings.Replace(text, "e", ".0e", 1)
+	}
+	return text
 }

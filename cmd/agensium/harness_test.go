@@ -197,7 +197,7 @@ func (s *site) left() []string {
 	return left
 }
 
-var bookkeeping = regexp.MustCompile(`^(_kombu\.binding|agensium:(nodes|revoked|dead|deaths|lease))|pidbox`)
+var bookkeeping = regexp.MustCompile(`^(_kombu\.binding|agensium:(nodes|revoked|dead|deaths|lease|presence))|pidbox`)
 
 // deadLetters are the messages that will not be delivered again.
 func (s *site) deadLetters() []broker.DeadLetter {

@@ -21,7 +21,7 @@ func (h home) ask(ctx context.Context, address, path string) (*answered, error) 
 		err = h.check(address, a)
 	}
 	if err != nil && h.bad != nil {
-		return nil, h.bad
+		return nil, fmt.Errorf("%v (its address as far as the settings can be read): %w", err, h.bad)
 	}
 	return a, err
 }

@@ -91,9 +91,21 @@ func TestABadFileHidesNoNode(t *testing.T) {
 	if status, out := told(t, "health"); status != exitOK || out != "consuming: celery\n" {
 		t.Errorf("health %d %q", status, out)
 	}
+	for name, broken := range map[string]string{"elsewhere": settings + "[pool\nmax = ", "beside it": "[admin]\ntoken = 'x\n" + settings[len("[admin]\n"):]} {
+		if err := os.WriteFile("agensium.toml", []byte(broken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if status, out := told(t, "health"); status != exitOK || out != "consuming: celery\n" {
+			t.Errorf("no TOML %s: health %d %q", name, status, out)
+		}
+	}
+	if err := os.WriteFile("agensium.toml", []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	node.Close()
+	address := strings.TrimPrefix(node.URL, "http://")
 	for _, command := range []string{"health", "status"} {
-		if status, out := told(t, command); status == exitOK || !strings.Contains(out, "agensium.toml:4: pool.concurrency: is 0") {
+		if status, out := told(t, command); status == exitOK || !strings.Contains(out, "agensium.toml:4: pool.concurrency: is 0") || !strings.Contains(out, address) {
 			t.Errorf("%s without a node: %d %q", command, status, out)
 		}
 	}

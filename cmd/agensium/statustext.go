@@ -36,7 +36,11 @@ func render(out io.Writer, st *supervisor.Status) {
 	if d := st.Drain; d != nil {
 		line("drain", "%d tasks run, %s left until they are put back", d.Running, ago(d.Remaining))
 	}
-	if a := st.Application; a != nil {
+	switch a := st.Application; {
+	case a == nil:
+	case a.App == "":
+		line("app", "none, %d tasks in Go or as programs", a.Tasks)
+	default:
 		line("app", "%s, %d tasks, Python %s, Celery %s", a.App, a.Tasks, a.Python, a.Celery)
 	}
 	if b := st.Broker; b != nil {
@@ -73,6 +77,9 @@ func renderSlots(out io.Writer, s *supervisor.SlotsStatus) {
 	if len(states) > 0 {
 		fmt.Fprintf(out, "; %s; children take %s", strings.Join(states, ", "), size(s.Memory))
 	}
+	if s.Overrun > 0 {
+		fmt.Fprintf(out, "; %d held by Go handlers that were given up and still run", s.Overrun)
+	}
 	fmt.Fprintln(out)
 	for i, d := range slices.Backward(s.Decisions) {
 		if i < len(s.Decisions)-5 {
@@ -86,7 +93,14 @@ func renderSlots(out io.Writer, s *supervisor.SlotsStatus) {
 		if t := slot.Task; t != nil {
 			task = fmt.Sprintf("%s[%s] of %s, %s", t.Name, t.ID, t.Queue, ago(t.Runtime))
 		}
-		fmt.Fprintf(w, "  %d\t%s\tpid %d\t%s\t%s\n", slot.ID, slot.State, slot.PID, size(slot.Memory), task)
+		state, pid, memory := slot.State, "", ""
+		if slot.Overrun {
+			state = "held by a handler that was given up"
+		}
+		if slot.PID != 0 {
+			pid, memory = fmt.Sprintf("pid %d", slot.PID), size(slot.Memory)
+		}
+		fmt.Fprintf(w, "  %d\t%s\t%s\t%s\t%s\n", slot.ID, state, pid, memory, task)
 	}
 	_ = w.Flush()
 }

@@ -27,7 +27,7 @@ func serve(t *testing.T, mux *celery.Mux) *client.Client {
 	url := celerytest.StartRedis(t).URL(0)
 	env := map[string]string{"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url, "CELERY_WORKER_LOGLEVEL": "warning"}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "agensium.toml"), []byte("admin.listen = \"\"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "agensium.toml"), []byte("admin.listen = \"\"\ntasks.accept_content = [\"json\", \"msgpack\", \"yaml\"]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	loaded, err := config.Load(config.Input{Dir: dir, Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
@@ -83,6 +83,8 @@ func TestTasks(t *testing.T) {
 		"keyword":         {celery.S("tasks.add", 2).Kw("y", 40), 42},
 		"chain":           {celery.Chain(celery.S("tasks.add", 1, 2), celery.S("tasks.add", 4)), 7},
 		"chord":           {celery.Chord([]*celery.Signature{celery.S("tasks.add", 1, 2), celery.S("tasks.add", 3, 4)}, celery.S("tasks.total")), 10},
+		"msgpack":         {celery.S("tasks.add", 2).Kw("y", 40).With(celery.Options{Serializer: "msgpack"}), 42},
+		"yaml":            {celery.Chain(celery.S("tasks.add", 1, 2).With(celery.Options{Serializer: "yaml"}), celery.S("tasks.add", 4)), 7},
 		"retry, then end": {celery.S("tasks.fetch", 2), "fetched at attempt 3"},
 	}
 	for name, test := range cases {

@@ -34,16 +34,73 @@ type Options struct {
 	Recorder Recorder
 	Node     string   // name of the worker, as in w1@host
 	Accept   []string // content types besides JSON: msgpack, yaml
+	Started  bool     // store STARTED of every task: task_track_started
+	Ignore   bool     // store no result of any task: task_ignore_result
+	Overdue  *Overdue // shared by factories that follow one another in a pool; nil: of this factory alone
 	Log      hclog.Logger
+}
+
+// Overdue are the goroutines of a pool that were given up. Each holds its slot until it ends, whichever factory fills the slot then.
+type Overdue struct {
+	mu    sync.Mutex
+	slots map[int]<-chan struct{} // by slot: closed when the goroutine that was given up there has ended
+}
+
+// Running is the number of those that have not ended.
+func (o *Overdue) Running() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for _, ended := range o.slots {
+		select {
+		case <-ended:
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// Holds tells whether one of them holds the slot.
+func (o *Overdue) Holds(slot int) bool {
+	select {
+	case <-o.of(slot):
+		return false
+	default:
+		return o.of(slot) != nil
+	}
+}
+
+func (o *Overdue) of(slot int) <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.slots[slot]
+}
+
+func (o *Overdue) add(slot int, ended <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.slots == nil {
+		o.slots = map[int]<-chan struct{}{}
+	}
+	o.slots[slot] = ended
+}
+
+// remove forgets the goroutine of a slot, if it is still that one.
+func (o *Overdue) remove(slot int, ended <-chan struct{}) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.slots[slot] == ended
+	if was {
+		delete(o.slots, slot)
+	}
+	return was
 }
 
 // Handlers makes executors. It is the pool.Factory of Go handlers.
 type Handlers struct {
 	Options
 	overruns atomic.Int64
-
-	mu      sync.Mutex
-	overdue map[int]<-chan struct{} // by slot: closed when the goroutine that was given up there has ended
 }
 
 // New returns a factory, or says which option is missing.
@@ -54,23 +111,14 @@ func New(o Options) (*Handlers, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	return &Handlers{Options: o, overdue: map[int]<-chan struct{}{}}, nil
+	if o.Overdue == nil {
+		o.Overdue = &Overdue{}
+	}
+	return &Handlers{Options: o}, nil
 }
 
 // Overrun is the number of goroutines that were given up and still run. Each holds a slot.
-func (h *Handlers) Overrun() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	n := 0
-	for _, ended := range h.overdue {
-		select {
-		case <-ended:
-		default:
-			n++
-		}
-	}
-	return n
-}
+func (h *Handlers) Overrun() int { return h.Overdue.Running() }
 
 // Overruns is how many there have been since the start.
 func (h *Handlers) Overruns() int { return int(h.overruns.Load()) }
@@ -94,9 +142,7 @@ type executor struct {
 
 // free waits until no goroutine that was given up holds the slot.
 func (e *executor) free(ctx context.Context) error {
-	e.mu.Lock()
-	ended := e.overdue[e.slot]
-	e.mu.Unlock()
+	ended := e.Overdue.of(e.slot)
 	if ended == nil {
 		return nil
 	}
@@ -105,10 +151,7 @@ func (e *executor) free(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("slot %d: %w: %w", e.slot, ErrOverrun, ctx.Err())
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.overdue[e.slot] == ended {
-		delete(e.overdue, e.slot)
+	if e.Overdue.remove(e.slot, ended) {
 		e.log.Info("handler that was given up has ended", "next", "slot is free")
 	}
 	return nil
@@ -123,7 +166,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	h := e.Mux.Lookup(job.Task.Name)
 	rec := backend.Record{Request: r, Ignore: r.IgnoreResult, MaxRetries: 3, RetryDelay: 3 * time.Minute, Repr: job.Repr}
 	if h != nil {
-		rec.Ignore, rec.MaxRetries, rec.RetryDelay = rec.Ignore || h.Options.IgnoreResult, h.MaxRetries, h.RetryDelay
+		rec.Ignore, rec.MaxRetries, rec.RetryDelay = rec.Ignore || e.Ignore || h.Options.IgnoreResult, h.MaxRetries, h.RetryDelay
 	}
 	if job.Verdict != nil {
 		return e.Recorder.Verdict(ctx, rec, job.Verdict)
@@ -131,7 +174,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	if h == nil {
 		return Unknown(ctx, e.Recorder, rec)
 	}
-	if h.Options.TrackStarted && !rec.Ignore {
+	if (e.Started || h.Options.TrackStarted) && !rec.Ignore {
 		if err := e.Recorder.Started(ctx, r); err != nil {
 			return celery.Outcome{}, err
 		}
@@ -144,11 +187,18 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	return record(ctx, e.Recorder, rec, res)
 }
 
-// report tells of a task that was given up. The hard limit is recorded here and now: the next executor of the slot,
-// which could record it, may be long in coming.
+// report tells of a task that was given up. The hard limit and the end that somebody asked for are recorded here and now: the next
+// executor of the slot, which could record them, may be long in coming.
 func (e *executor) report(ctx context.Context, rec backend.Record, lost *celery.Loss) (celery.Outcome, error) {
 	overrun := fmt.Errorf("run %s: %w", rec.Request.Name, ErrOverrun)
-	if lost.Cause != celery.LossHardLimit {
+	switch lost.Cause {
+	case celery.LossTerminated:
+		out, err := e.Recorder.Verdict(context.WithoutCancel(ctx), rec, &celery.Verdict{State: celery.StateRevoked,
+			Type: "TaskRevokedError", Module: "celery.exceptions", Args: []any{"terminated"}, Cause: string(lost.Cause)})
+		out.Loss, out.Runtime = lost, rec.Runtime
+		return out, errors.Join(overrun, err)
+	case celery.LossHardLimit:
+	default:
 		return celery.Outcome{State: celery.StateLost, Loss: lost, Runtime: rec.Runtime}, overrun
 	}
 	seconds := any(lost.Limit.Seconds())
@@ -204,13 +254,15 @@ func (e *executor) run(ctx context.Context, h *celery.Handler, r *celery.Request
 
 // giveUp leaves the runner alone.
 func (e *executor) giveUp(began time.Time, loss *celery.Loss) (result, *celery.Loss) {
-	e.mu.Lock()
-	e.overdue[e.slot] = e.runner.ended
-	e.mu.Unlock()
+	e.Overdue.add(e.slot, e.runner.ended)
 	close(e.runner.calls)
 	e.runner = nil
 	e.overruns.Add(1)
-	e.log.Error("handler given up", "reason", loss.Cause, "error", loss.Detail, "next", "slot waits until it ends")
+	level := hclog.Error
+	if loss.Cause == celery.LossTerminated || loss.Cause == celery.LossShutdown {
+		level = hclog.Info // as it was asked to
+	}
+	e.log.Log(level, "handler given up", "reason", loss.Cause, "error", loss.Detail, "next", "slot waits until it ends")
 	return result{took: time.Since(began)}, loss
 }
 

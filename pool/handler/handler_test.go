@@ -21,7 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // recorder keeps what it is told in words.
 type recorder struct {
-	said []string
+	said    []string
+	ignored bool // the result of the task that is done
 }
 
 func (r *recorder) say(what string, state celery.State) (celery.Outcome, error) {
@@ -34,7 +35,8 @@ func (r *recorder) Started(context.Context, *celery.Request) error {
 	return nil
 }
 
-func (r *recorder) Done(_ context.Context, _ backend.Record, value pyjson.Raw) (celery.Outcome, error) {
+func (r *recorder) Done(_ context.Context, rec backend.Record, value pyjson.Raw) (celery.Outcome, error) {
+	r.ignored = rec.Ignore
 	return r.say("done "+string(value), celery.StateSuccess)
 }
 
@@ -155,7 +157,7 @@ func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
 		want string
 	}{
 		"hard limit": {t.Context(), time.Millisecond, "FAILURE hard_limit failed TimeLimitExceeded(0.001)"},
-		"terminated": {stopped, 0, "LOST terminated "},
+		"terminated": {stopped, 0, "REVOKED terminated verdict TaskRevokedError"},
 	}
 	stop(terminated{errors.New("revoked")})
 	for name, c := range cases {
@@ -190,6 +192,70 @@ func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
 				t.Errorf("close: %v; overrun: %d now, %d in all", err, h.Overrun(), h.Overruns())
 			}
 		})
+	}
+}
+
+// An application may say it for all its tasks, those in Go among them.
+func TestSettingsOfAllTasks(t *testing.T) {
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.ok", func() {})
+	for want, o := range map[string]handler.Options{"started, done null": {Started: true}, "done null": {Started: true, Ignore: true}} {
+		r := &recorder{}
+		o.Mux, o.Recorder = mux, r
+		h, err := handler.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := h.Start(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Execute(t.Context(), job(t, "t.ok")); err != nil || strings.Join(r.said, ", ") != want || r.ignored != o.Ignore {
+			t.Errorf("got %q, ignored %t, %v, want %s", r.said, r.ignored, err, want)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A reload makes another factory; the slots stay.
+func TestAHandlerThatWasGivenUpHoldsItsSlotThroughAReload(t *testing.T) {
+	release := make(chan struct{})
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.deaf", func() { <-release })
+	overdue := &handler.Overdue{}
+	factory := func() *handler.Handlers {
+		h, err := handler.New(handler.Options{Mux: mux, Recorder: &recorder{}, Overdue: overdue})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	e, err := factory().Start(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := job(t, "t.deaf")
+	j.Hard = time.Millisecond
+	if _, err := e.Execute(t.Context(), j); !errors.Is(err, handler.ErrOverrun) {
+		t.Fatal(err)
+	}
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	next := factory()
+	if _, err := next.Start(late, 1); !errors.Is(err, handler.ErrOverrun) || next.Overrun() != 1 || !overdue.Holds(1) || overdue.Holds(2) {
+		t.Errorf("the slot is free for the next factory: %v, %d overrun", err, next.Overrun())
+	}
+	release <- struct{}{}
+	again, err := next.Start(t.Context(), 1)
+	if err != nil || next.Overrun() != 0 || overdue.Holds(1) {
+		t.Errorf("the slot is held though its handler has ended: %v, %d overrun", err, next.Overrun())
+	}
+	for _, x := range []pool.Executor{e, again} {
+		if err := x.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -212,6 +212,14 @@ func goTasks() *celery.Mux {
 		}
 		return "done", nil
 	}, celery.MaxRetries(2))
+	celery.Handle(mux, "c.sleep", func(ctx context.Context, seconds time.Duration) error {
+		select {
+		case <-time.After(seconds):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
 	exit := func(status int, said string) error {
 		return celery.Raise("subprocess.CalledProcessError", status, "sh", nil, said)
 	}

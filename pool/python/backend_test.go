@@ -96,7 +96,7 @@ func TestOverridesAndDefaults(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	task := info.Tasks["whole.add"]
-	if !task.AcksLate || !task.AcksOnFailureOrTimeout || !task.AcksOnTimeout {
+	if !task.AcksLate || !task.AcksOnFailureOrTimeout || !task.AcksTimedOut() {
 		t.Errorf("%+v", task)
 	}
 	if info.Celery == "" || info.Python == "" || info.RSS == 0 || info.Conf["result_expires"] == nil {

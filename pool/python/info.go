@@ -62,11 +62,7 @@ type QueueInfo struct {
 }
 
 // TaskInfo are the options of one registered task.
-type TaskInfo struct {
-	celery.TaskOptions
-	AcksOnTimeout     bool // Celery 5.7 tells it from AcksOnFailureOrTimeout, which then is about failures only
-	RetryOnWorkerLost bool // Celery 5.7
-}
+type TaskInfo struct{ celery.TaskOptions }
 
 // UnmarshalJSON reads limits as seconds.
 func (t *TaskInfo) UnmarshalJSON(b []byte) error {
@@ -74,17 +70,14 @@ func (t *TaskInfo) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	var rest struct {
-		TimeLimit         float64 `json:"time_limit"`
-		SoftTimeLimit     float64 `json:"soft_time_limit"`
-		AcksOnTimeout     bool    `json:"acks_on_timeout"`
-		RetryOnWorkerLost bool    `json:"retry_on_worker_lost"`
+		TimeLimit     float64 `json:"time_limit"`
+		SoftTimeLimit float64 `json:"soft_time_limit"`
 	}
 	if err := json.Unmarshal(b, &rest); err != nil {
 		return err
 	}
 	t.TimeLimit = time.Duration(rest.TimeLimit * float64(time.Second))
 	t.SoftTimeLimit = time.Duration(rest.SoftTimeLimit * float64(time.Second))
-	t.AcksOnTimeout, t.RetryOnWorkerLost = rest.AcksOnTimeout, rest.RetryOnWorkerLost
 	return nil
 }
 

@@ -246,6 +246,20 @@ func TestVerdictsAreRecorded(t *testing.T) {
 	}
 }
 
+// Without a broker the retry cannot be sent: the task fails, or its message goes back.
+func TestARetryThatCannotBeSent(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	for back, want := range map[bool]celery.State{true: celery.StateRejected, false: celery.StateFailure} {
+		job := jobOf(client.send(t, `add.delay(1, 2)`)[0].task)
+		job.Verdict = &celery.Verdict{State: celery.StateRetry, Type: "WorkerLostError", Module: "billiard.exceptions", Args: []any{"gone"}, CallBack: true, Requeue: back}
+		out, err := executor.Execute(context.Background(), job)
+		if err != nil || out.State != want || out.Requeue != back || len(out.Results) == 1 == back {
+			t.Errorf("back %t: %+v %v", back, out, err)
+		}
+	}
+}
+
 func TestMessagesThatCannotBeRun(t *testing.T) {
 	app, client := whole(t, func(o *Options) { o.Conf = map[string]any{"accept_content": []string{"json"}} })
 	executor := child1(t, app)

@@ -54,6 +54,7 @@ type Broker struct {
 	Claimed    uint64
 	Settled    uint64
 	Taken      uint64
+	Forgotten  uint64
 	PutBack    uint64
 	Recovered  uint64
 	Lapses     uint64
@@ -202,7 +203,7 @@ func (e emitter) broker(b *Broker) {
 		event string
 		n     uint64
 	}{
-		{"claimed", b.Claimed}, {"settled", b.Settled}, {"taken", b.Taken}, {"put_back", b.PutBack}, {"recovered", b.Recovered},
+		{"claimed", b.Claimed}, {"settled", b.Settled}, {"taken", b.Taken}, {"forgotten", b.Forgotten}, {"put_back", b.PutBack}, {"recovered", b.Recovered},
 		{"parked", b.Parked}, {"woken", b.Woken}, {"restored", b.Restored}, {"buried", b.Buried},
 	} {
 		e.put(messages, float64(c.n), c.event)

@@ -84,7 +84,6 @@ func tasks(i python.Info) Result {
 var unused = map[string]string{
 	"task_always_eager":                                   "is on: clients run their tasks themselves, and nothing comes here",
 	"worker_state_db":                                     "is not used: revoked tasks are kept in Redis",
-	"task_retry_on_worker_lost":                           "is not supported: a task whose process dies fails, or with task_reject_on_worker_lost runs again at once",
 	"worker_direct":                                       "is not supported: there is no queue of one worker's own",
 	"worker_eta_task_limit":                               "is not used: tasks with an ETA wait in Redis and take no memory",
 	"worker_lost_wait":                                    "is not used: the end of a process is seen at once",
@@ -94,7 +93,6 @@ var unused = map[string]string{
 	"worker_detect_quorum_queues":                         "is not used: they are RabbitMQ's",
 	"worker_enable_prefetch_count_reduction":              "is not used: nothing is prefetched",
 	"worker_cancel_long_running_tasks_on_connection_loss": "is not used: a task runs on while the connection is away, and its claim is renewed",
-	"worker_deduplicate_successful_tasks":                 "is not used: a task that was delivered again after it had succeeded runs again, and its result stays",
 }
 
 // ignored are settings that do nothing here, besides those that the application's own warnings name.

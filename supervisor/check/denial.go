@@ -58,6 +58,9 @@ func (s *session) denied(p proof, err error) Result {
 	var d *denial
 	switch {
 	case !errors.As(err, &d):
+		if p.spare && c.Name != redisconn.Unreachable {
+			r.Mark, r.Text = Warning, r.Text+"; "+p.soft
+		}
 	case ofNames(d.err):
 		own := s.family + "*"
 		r.Text = "keys and channels " + own + ": " + d.err.Error()

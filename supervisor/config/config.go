@@ -116,6 +116,7 @@ type Tasks struct {
 	SoftTimeLimit          time.Duration          `toml:"soft_time_limit" effect:"live" env:"CELERY_WORKER_SOFT_TIME_LIMIT"`
 	RateLimit              RateLimit              `toml:"rate_limit" effect:"live"`
 	MaxDeliveries          int                    `toml:"max_deliveries" default:"5" range:"1,1000000" effect:"live"`
+	AcceptContent          []string               `toml:"accept_content" default:"json" oneof:"json|msgpack|yaml" effect:"generation"` // of Go handlers and commands
 	Named                  map[string]TaskOptions `toml:"*" effect:"live"`
 }
 

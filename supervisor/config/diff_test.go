@@ -72,6 +72,7 @@ var effects = map[string]Effect{
 	"tasks.soft_time_limit":                       Live,
 	"tasks.rate_limit":                            Live,
 	"tasks.max_deliveries":                        Live,
+	"tasks.accept_content":                        Generation,
 	`tasks."shop.pay".acks_late`:                  Live,
 	`tasks."shop.pay".acks_on_failure_or_timeout`: Live,
 	`tasks."shop.pay".reject_on_worker_lost`:      Live,

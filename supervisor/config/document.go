@@ -25,6 +25,7 @@ type document struct {
 	version int
 	tree    map[string]any
 	lines   map[string]int
+	broken  bool // the text is not TOML: tree is what could be read of it
 }
 
 func parse(doc Document) (*document, Problems) {
@@ -43,7 +44,9 @@ func parse(doc Document) (*document, Problems) {
 		return nil, Problems{{File: d.name, Line: line, Message: fmt.Sprintf("is nested deeper than %d levels", maxDepth)}}
 	}
 	if _, err := toml.Decode(text, &d.tree); err != nil {
-		return nil, Problems{syntaxProblem(d.name, err)}
+		d.broken, d.tree = true, salvage(text)
+		d.lines = locate(text)
+		return d, Problems{syntaxProblem(d.name, err)}
 	}
 	d.lines = locate(text)
 	return d, nil

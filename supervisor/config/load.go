@@ -35,9 +35,10 @@ type Loaded struct {
 	Dotenv string            // where .env is, or would be
 	Vars   map[string]string // what .env and files of variables set and the process's environment does not
 
-	env  environment
-	docs []*document
-	in   Input
+	env    environment
+	docs   []*document
+	broken *document // the file, if it is not TOML
+	in     Input
 }
 
 // Files are those that a change of which may change what Load gives: the TOML file, or where one would be found, and .env.
@@ -89,21 +90,36 @@ func Load(in Input) (*Loaded, error) {
 	if err == nil && l.Path != "" {
 		doc, bad := parse(Document{Name: l.Path, Text: text})
 		problems = append(problems, bad...)
-		l.docs = append(l.docs, doc)
+		l.add(doc)
 	}
 	if in.Stored != nil {
 		doc, bad := parse(*in.Stored)
 		problems = append(problems, bad...)
-		l.docs = append(l.docs, doc)
+		l.add(doc)
 	}
 	b := l.build(AppSettings{})
 	maps.Copy(l.Vars, l.env.files.values)
 	problems = slices.AppendSeq(problems, maps.Values(l.env.files.problems))
 	l.Effective = b.effective()
+	if l.broken != nil { // what else is wrong with the rest of it is not worth saying
+		l.docs = append([]*document{l.broken}, l.docs...)
+		l.Effective = l.build(AppSettings{}).effective()
+	}
 	if problems = append(problems, b.problems...); len(problems) > 0 {
 		return l, problems.sorted()
 	}
 	return l, nil
+}
+
+// add takes a document, if it could be read.
+func (l *Loaded) add(doc *document) {
+	switch {
+	case doc == nil:
+	case doc.broken:
+		l.broken = doc
+	default:
+		l.docs = append(l.docs, doc)
+	}
 }
 
 // moduleName is what celery --config takes.

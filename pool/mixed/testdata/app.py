@@ -1,4 +1,5 @@
 import os
+import time
 from subprocess import CalledProcessError
 
 from celery import Celery, chain, chord, group, signature
@@ -38,6 +39,11 @@ def retry(self, times):
     if self.request.retries < times:
         raise self.retry(exc=KeyError('not yet'), countdown=0.3)  # without delay Celery itself may store RETRY last
     return 'done'
+
+
+@app.task(name='c.sleep')
+def sleep(seconds):
+    time.sleep(seconds)
 
 
 @app.task(name='c.exits')

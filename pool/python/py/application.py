@@ -179,17 +179,17 @@ def plain(value):
 
 
 def task_options(task):
+    from celery.app.task import Task
     number = lambda value: value if isinstance(value, (int, float)) else 0  # noqa: E731
-    either = getattr(task, 'acks_on_failure_or_timeout', None)
-    acks = getattr(task, 'acks_on_failure', None)
-    timeout = getattr(task, 'acks_on_timeout', None)
+    known = lambda name: getattr(task, name) if hasattr(Task, name) else None  # noqa: E731  what a release does not know means nothing
+    either, acks, timeout = (known('acks_on_' + when) for when in ('failure_or_timeout', 'failure', 'timeout'))
     either = True if either is None else bool(either)
     return {
         'acks_late': bool(task.acks_late),
         'acks_on_failure_or_timeout': either if acks is None else bool(acks),
         'acks_on_timeout': either if timeout is None else bool(timeout),
         'reject_on_worker_lost': bool(task.reject_on_worker_lost),
-        'retry_on_worker_lost': bool(getattr(task, 'retry_on_worker_lost', False)),
+        'retry_on_worker_lost': bool(known('retry_on_worker_lost')),
         'track_started': bool(task.track_started),
         'ignore_result': bool(task.ignore_result),
         'send_events': bool(getattr(task, 'send_events', True)),

@@ -354,11 +354,11 @@ class Child:
         began = time.monotonic()
         try:
             state, exc = verdict.record(self, meta['verdict'], envelope)
-            extras = {'exc': safe_repr(exc)}
+            extras = {'exc': safe_repr(exc), 'requeue': state == 'REJECTED'}
         except Exception as failed:
             import traceback
             traceback.print_exc(file=sys.__stderr__)
-            state, extras = meta['verdict']['State'], {'exc': safe_repr(failed), 'tb': traceback.format_exc()}
+            state, extras = states.REVOKED if meta['verdict']['State'] == states.REVOKED else states.FAILURE, {'exc': safe_repr(failed), 'tb': traceback.format_exc()}
         self.done(tag, state, began, 0.0, extras)
 
     def leave(self, exc):

@@ -3,6 +3,7 @@
 celery.worker.request.Request does this in Celery's parent process: on_failure, on_timeout, _announce_revoked.
 """
 import importlib
+import logging
 
 import celery
 from billiard.einfo import ExceptionInfo
@@ -10,6 +11,7 @@ from celery import exceptions, signals, states
 from celery.app.task import Context
 from celery.app.trace import task_has_custom
 
+logger = logging.getLogger(__name__)
 MODERN = tuple(celery.VERSION[:2]) >= (5, 7)
 
 
@@ -73,6 +75,16 @@ def record(child, verdict, envelope):
                                   signum=None, expired=args[0] == 'expired')
         return states.REVOKED, exceptions.TaskRevokedError(args[0])
     exc = exception(verdict)
+    if verdict['State'] == states.RETRY and not exhausted(task, ctx):
+        try:
+            task.signature_from_request(ctx, countdown=task.default_retry_delay, retries=ctx.retries + 1).apply_async()
+        except Exception:
+            logger.exception('Failed to retry task %s[%s] after its process was lost', task.name, ctx.id)
+            if verdict.get('Requeue'):
+                return 'REJECTED', exc
+        else:
+            retried(task, ctx, exc, store)
+            return states.RETRY, exc
     if verdict.get('Errbacks'):
         backend._call_task_errbacks(ctx, exc, verdict.get('Traceback') or None)
         return states.FAILURE, exc
@@ -85,11 +97,34 @@ def record(child, verdict, envelope):
     return states.FAILURE, exc
 
 
-def hooks(task, ctx, exc):
+def exhausted(task, ctx):
+    return task.max_retries is not None and ctx.retries >= task.max_retries
+
+
+def retried(task, ctx, exc, store):
+    """What celery.worker.request.Request._retry_worker_lost of 5.7 does when the retry is sent."""
+    einfo = raised(exc)
+    if store:
+        task.backend.mark_as_retry(ctx.id, exc, einfo.traceback, request=ctx)
+    task.request_stack.push(ctx)
+    try:
+        task.on_retry(exc, ctx.id, ctx.args, ctx.kwargs, einfo)
+        signals.task_retry.send(sender=task, request=ctx, reason=exceptions.Retry(exc=exc, when=task.default_retry_delay), einfo=einfo)
+    except Exception:
+        logger.exception('on_retry of task %s[%s]', task.name, ctx.id)
+    finally:
+        task.request_stack.pop()
+
+
+def raised(exc):
     try:
         raise exc
     except type(exc):
-        einfo = ExceptionInfo()
+        return ExceptionInfo()
+
+
+def hooks(task, ctx, exc):
+    einfo = raised(exc)
     task.request_stack.push(ctx)
     try:
         if MODERN and isinstance(exc, exceptions.TimeLimitExceeded):

@@ -184,6 +184,32 @@ def kill_once(key):
     return 'survived'
 
 
+@app.task(acks_late=True, acks_on_timeout=False, time_limit=0.5)
+def hard_once(key):
+    import redis
+    if redis.Redis.from_url(os.environ['TEST_BACKEND']).rpush('note:' + key, os.getpid()) == 1:
+        time.sleep(20)
+    return 'in time'
+
+
+class Retried(Task):
+    def on_retry(self, exc, task_id, args, kwargs, einfo):
+        note('on_retry:' + args[0], '%r %d' % (exc, self.request.retries))
+
+
+@app.task(bind=True, base=Retried, retry_on_worker_lost=True, default_retry_delay=0, max_retries=1)
+def kill_retried(self, key, times):
+    note(key, self.request.retries)
+    if self.request.retries < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return self.request.retries
+
+
+@app.task(rate_limit='1/h')
+def rare():
+    return 'run'
+
+
 @app.task
 def not_json():
     return object()

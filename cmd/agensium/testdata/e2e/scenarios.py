@@ -112,6 +112,12 @@ def scenarios():
     yield 'exit', lambda: outcome(p.leave.delay(3))
     yield 'killed', lambda: outcome(p.kill_self.delay())
     yield 'killed, late ack', lambda: outcome(p.kill_once.delay('kill_once'))
+    yield 'hard limit, acks_on_timeout', lambda: (later(p.hard_once.delay('hard_once'), 'SUCCESS' if LATEST else 'FAILURE'), len(notes('hard_once', 1)))
+    if LATEST:
+        killed = lambda key, times: (outcome(p.kill_retried.apply_async((key, times)), 3 * TIMEOUT), notes(key, 1), notes('on_retry:' + key, 1))  # noqa: E731
+        yield 'killed, retried', lambda: killed('kr1', 1)
+        yield 'killed, retried too often', lambda: killed('kr2', 9)
+        yield 'killed, retried in a chord', lambda: outcome(chord([p.add.s(1, 1), p.kill_retried.s('kr3', 1)])(p.total.s()), 3 * TIMEOUT)
     yield 'not serializable', lambda: outcome(p.not_json.delay())
     yield 'unknown task', lambda: outcome(app.send_task('proj.nowhere'))
     yield 'link', lambda: (lambda r: (outcome(r), outcome(r.children[0]) if r.children else None))(p.add.apply_async((1, 2), link=p.add.s(10)))
@@ -174,6 +180,8 @@ def settings():
     yield 'fat children', lambda: runs([p.grow.delay(n).get(timeout=TIMEOUT) for n in (1, 150, 1, 1, 150)])
     yield 'not acknowledged', lambda: (seen(p.fail_not_acknowledged.delay('fna')), outcome(p.sleep.delay(0.3)) and notes('fna', 1))
     yield 'hung, not acknowledged', lambda: (seen(p.hang_not_acknowledged.delay('hna')), notes('hna', 1))
+    yield 'delivered again', lambda: (again(p.mark, ('again', 'a')), outcome(p.sleep.delay(0.3)) and notes('again', 1))
+    yield 'rate limited', lambda: [seen(p.rare.delay()) for _ in range(2)]
     yield 'signals of the worker', lambda: (seen(p.add.delay(1, 1)), notes('signal', 1))[0]
 
 
@@ -219,6 +227,18 @@ def proto1(task, args, kwargs):
     with app.amqp.producer_pool.acquire(block=True) as producer:
         app.amqp.send_task_message(producer, task.name, message, queue='celery')
     return app.AsyncResult(message.body['id'])
+
+
+def again(task, args):
+    """Runs a task, and then brings its message once more, as after a death of its worker."""
+    result = task.apply_async(args)
+    state = seen(result)
+    task.apply_async(args, task_id=result.id, queue='aside')
+    broker = redis.Redis.from_url(os.environ['TEST_BROKER'])
+    message = json.loads(broker.lpop('aside'))
+    message['properties']['delivery_info'].update(redelivered=True, routing_key='celery')
+    broker.lpush('celery', json.dumps(message))
+    return state
 
 
 def stamped(sig):

@@ -1,0 +1,72 @@
+package broker
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/celerytest"
+)
+
+// ended checks that a task whose message Redis has forgotten ended as any other, and that the node has a place in Redis again.
+func ended(t *testing.T, r *celerytest.Redis, b *Broker) {
+	t.Helper()
+	c := r.Client(0)
+	celerytest.Eventually(t, "the node to be registered again", func() bool { return slices.Equal(nodeIDs(t, r), []string{b.Status().Incarnation}) })
+	if s := b.Status(); s.Forgotten != 1 || s.Taken != 0 {
+		t.Errorf("%d forgotten, %d taken", s.Forgotten, s.Taken)
+	}
+	if c.Exists(bounded(t), "celery-task-meta-a").Val() != 1 {
+		t.Error("its result is not stored")
+	}
+	push(t, c, "celery", "b")
+	if seen := consume(t, 1, b); len(seen["b"]) != 1 {
+		t.Error("it does not go on")
+	}
+}
+
+func TestRedisWasEmptiedWhileATaskRan(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	b := start(t, r.URL(0))
+	push(t, r.Client(0), "celery", "a")
+	d := next(t, b, nil)
+	r.Client(0).FlushAll(bounded(t))
+	if err := b.Settle(bounded(t), *acked(d)); err != nil {
+		t.Error(err)
+	}
+	ended(t, r, b)
+}
+
+func TestRedisWasEmptiedAndTheLeaseToldFirst(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	b := start(t, r.URL(0))
+	push(t, r.Client(0), "celery", "a")
+	d := next(t, b, nil)
+	r.Client(0).FlushAll(bounded(t))
+	b.lease.suspect()
+	celerytest.Eventually(t, "the lapse", func() bool { return b.Status().Forgotten == 1 })
+	if err := b.Settle(bounded(t), *acked(d)); err != nil {
+		t.Error(err)
+	}
+	ended(t, r, b)
+}
+
+// While others may still have the registry, a claim that is not there may be theirs.
+func TestOnlyTheLeaseWasDeleted(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c := r.Client(0)
+	b := start(t, r.URL(0))
+	push(t, c, "celery", "a")
+	d := next(t, b, nil)
+	c.Del(bounded(t), "agensium:lease:"+b.Status().Incarnation)
+	other := start(t, r.URL(0), func(o *Options) { o.Node = "other" })
+	taken := next(t, other, nil)
+	b.lease.suspect()
+	celerytest.Eventually(t, "the lapse", func() bool { return b.Status().Taken == 1 })
+	if err := b.Settle(bounded(t), *acked(d)); err != ErrTaken {
+		t.Errorf("Settle: %v", err)
+	}
+	if celery.Deliveries(taken.Raw) != 1 || b.Status().Forgotten != 0 {
+		t.Errorf("%d deliveries, %d forgotten", celery.Deliveries(taken.Raw), b.Status().Forgotten)
+	}
+}

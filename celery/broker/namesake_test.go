@@ -1,0 +1,106 @@
+package broker
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/agensium/agensium/celery/celerytest"
+)
+
+// heard is the log of a broker.
+type heard struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (h *heard) Write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(b)
+}
+
+// lines has the lines of a level about nodes of our name.
+func (h *heard) lines(level string) (found []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for line := range strings.Lines(h.text.String()) {
+		if strings.Contains(line, "["+level+"]") && strings.Contains(line, "another node of this name") {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func (h *heard) in(dir string) func(*Options) {
+	return func(o *Options) { o.StateDir, o.Log = dir, hclog.New(&hclog.LoggerOptions{Output: h}) }
+}
+
+// looks waits until a broker has looked at the others another n times.
+func looks(t *testing.T, b *Broker, n uint64) {
+	t.Helper()
+	before := b.Status().Commands["registry"]
+	celerytest.Eventually(t, "looks", func() bool { b.Notice(); return b.Status().Commands["registry"] > before+n })
+}
+
+func TestTheYoungerOfTwoNodesOfOneNameSaysSo(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	dir := t.TempDir()
+	var old, young heard
+	a := start(t, r.URL(0), old.in(dir))
+	celerytest.Eventually(t, "connects", func() bool { return a.Status().Connected })
+	b := start(t, r.URL(0), young.in(dir))
+	celerytest.Eventually(t, "the warning", func() bool { return len(young.lines("WARN")) == 1 })
+	looks(t, a, 2)
+	looks(t, b, 2)
+	said := young.lines("WARN")
+	if len(said) != 1 || !strings.Contains(said[0], fmt.Sprint("pid=", os.Getpid(), " ")) || !strings.Contains(said[0], "-n") {
+		t.Errorf("%q", said)
+	}
+	if all := append(old.lines("WARN"), append(old.lines("INFO"), young.lines("INFO")...)...); len(all) > 0 {
+		t.Errorf("besides: %q", all)
+	}
+	push(t, r.Client(0), "celery", "a", "b", "c")
+	consume(t, 3, a, b)
+}
+
+func TestWhoWasKilledIsNoNamesake(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	dir := t.TempDir()
+	push(t, r.Client(0), "celery", "a")
+	for range 3 {
+		var h heard
+		b := start(t, r.URL(0), h.in(dir))
+		next(t, b, nil)
+		celerytest.Eventually(t, "the lives before to be forgotten", func() bool { return len(nodeIDs(t, r)) == 1 })
+		b.crash()
+		if all := append(h.lines("WARN"), h.lines("INFO")...); len(all) > 0 {
+			t.Errorf("it says %q", all)
+		}
+	}
+}
+
+// Of another host the lease tells, at the start only that there was one.
+func TestANamesakeElsewhereIsKnownToRunWhenItsLeaseWasRenewed(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	var old, young heard
+	a := start(t, r.URL(0), old.in(""))
+	celerytest.Eventually(t, "connects", func() bool { return a.Status().Connected })
+	short := func(o *Options) { o.BusyLease, o.IdleLease = time.Second, time.Second }
+	b := start(t, r.URL(0), young.in(""), short)
+	celerytest.Eventually(t, "the note", func() bool { return len(young.lines("INFO")) == 1 })
+	if said := young.lines("WARN"); len(said) > 0 {
+		t.Errorf("at once: %q", said)
+	}
+	celerytest.Eventually(t, "the warning", func() bool { b.Notice(); return len(young.lines("WARN")) == 1 })
+	looks(t, b, 2)
+	if w, i := len(young.lines("WARN")), len(young.lines("INFO")); w != 1 || i != 1 {
+		t.Errorf("%d warnings, %d notes", w, i)
+	}
+}
