@@ -37,6 +37,7 @@ type Ref struct {
 	Parent   *Ref
 	Group    bool
 	Children []*Ref // of a group
+	Ignored  bool   // sent with IgnoreResult: there will be no result
 }
 
 // appendTuple appends result.as_tuple(): [[id, parent], children].
@@ -131,7 +132,7 @@ func (a *applier) apply(sig *Signature, args []pyjson.Raw, over Options) (*Ref, 
 		return nil, err
 	}
 	a.plan.Messages = append(a.plan.Messages, m)
-	ref := &Ref{ID: o.TaskID}
+	ref := &Ref{ID: o.TaskID, Ignored: o.IgnoreResult}
 	a.sent(ref)
 	return ref, nil
 }
@@ -203,7 +204,7 @@ func (a *applier) applyGroup(sig *Signature, args []pyjson.Raw, over Options) (*
 	a.sent(ref)
 	defer func(quiet bool) { a.quiet = quiet }(a.quiet)
 	a.quiet = true
-	for _, t := range tasks {
+	for i, t := range tasks {
 		each := o
 		each.GroupID = ""
 		each.chord = chord
@@ -211,9 +212,11 @@ func (a *applier) applyGroup(sig *Signature, args []pyjson.Raw, over Options) (*
 			t.linkError(e)
 		}
 		each.LinkError = nil
-		if _, err := a.apply(t, nil, each); err != nil {
+		r, err := a.apply(t, nil, each)
+		if err != nil {
 			return nil, err
 		}
+		ref.Children[i].Ignored = r.Ignored
 	}
 	return ref, nil
 }
@@ -273,12 +276,11 @@ func (a *applier) applyChord(sig *Signature, args []pyjson.Raw, over Options) (*
 	for _, e := range o.LinkError {
 		body.linkError(e)
 	}
-	id := over.TaskID
+	id := first(over.TaskID, sig.Options.TaskID)
 	o.Link, o.LinkError, o.TaskID, o.GroupID, o.groupIndex = nil, nil, "", "", nil
 	bodyOptions := o
 	bodyOptions.ParentID, bodyOptions.Countdown = "", 0 // the task of the header that ends last is the parent
 	bodyOptions.ETA = sig.Body.Options.ETA
-	bodyOptions.Headers = sig.Body.Options.Headers
 	body.Options = body.Options.merge(bodyOptions)
 	p := freezing{id: id, root: body.Options.RootID, group: first(over.GroupID, sig.Options.GroupID)}
 	if p.group == "" {

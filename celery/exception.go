@@ -42,11 +42,14 @@ func (e Exception) LastLine() string {
 		name = e.Module + "." + e.Type
 	}
 	text := pyjson.ExceptionText(e.Args)
-	if e.Type == "SoftTimeLimitExceeded" && e.Module == "billiard.exceptions" {
+	switch parts, err := pyjson.Elements(nil, e.Args); {
+	case err != nil:
+	case e.Type == "KeyError" && len(parts) == 1:
+		text = pyjson.FullRepr(parts[0]) // the one builtin of Python whose text is a repr
+	case e.Type == "CalledProcessError" && e.Module == "subprocess" && len(parts) >= 2:
+		text = fmt.Sprintf("Command %s returned non-zero exit status %s.", pyjson.FullRepr(parts[1]), parts[0])
+	case e.Type == "SoftTimeLimitExceeded" && e.Module == "billiard.exceptions":
 		text = e.Type + pyjson.Tuple(e.Args) // as its __str__
-	}
-	if parts, err := pyjson.Elements(nil, e.Args); e.Type == "KeyError" && err == nil && len(parts) == 1 {
-		text = pyjson.FullRepr(parts[0]) // the one exception of Python whose text is a repr
 	}
 	if text != "" {
 		return name + ": " + text

@@ -28,7 +28,7 @@ type Sender struct {
 	Origin  string                   // gen<pid>@<host>
 	Queue   string                   // where tasks go that no route and no option sends elsewhere; default celery
 	Route   func(task string) string // queue of a task, or empty; nil: none
-	Tasks   *Mux                     // handlers whose [Expires] holds for messages that do not say; nil: none
+	Tasks   *Mux                     // handlers whose [Expires] and [IgnoreResult] hold for messages that do not say; nil: none
 	Now     func() time.Time         // nil: time.Now
 }
 
@@ -135,7 +135,7 @@ func (s *Sender) envelope(sig *Signature, m *Message, format serial.Format, body
 	if !expires.IsZero() {
 		ms := max(0, expires.Sub(s.now()).Milliseconds())
 		if o.ExpiresIn != 0 {
-			ms = o.ExpiresIn.Milliseconds()
+			ms = max(0, o.ExpiresIn.Milliseconds())
 		}
 		w.text("expiration", strconv.FormatInt(ms, 10))
 	}
@@ -182,7 +182,11 @@ func (s *Sender) headers(w *objectWriter, sig *Signature, expires time.Time) {
 	w.text("argsrepr", pyjson.TupleOf(sig.Args))
 	w.text("kwargsrepr", pyjson.DictOf(sig.Kwargs))
 	w.text("origin", first(o.origin, s.Origin))
-	w.value("ignore_result", o.IgnoreResult)
+	if h := s.Tasks.Lookup(sig.Task); !o.IgnoreResult && h == nil {
+		w.raw("ignore_result", null) // the task's own option counts, which only its worker knows; since Celery 5.7 false would overrule it
+	} else {
+		w.value("ignore_result", o.IgnoreResult || h != nil && h.Options.IgnoreResult)
+	}
 	w.key("replaced_task_nesting")
 	w.dst = strconv.AppendInt(w.dst, int64(o.nesting), 10)
 	if o.stamped == nil {

@@ -44,9 +44,14 @@ func TestMessagesOfPythonsClient(t *testing.T) {
 		"json_types": celery.S("fx.types", time.Date(2024, 1, 2, 3, 4, 5, 678901000, utc), pyjson.Raw(`{"__type__": "datetime", "__value__": "2024-01-02T03:04:05"}`),
 			pyjson.Date{Year: 2024, Month: 1, Day: 2}, pyjson.TimeOfDay("03:04:05"), uuid.MustParse("00000000-0000-0000-0000-000000001234"), pyjson.Decimal("1.10")),
 	}
+	sender := celery.NewSender()
+	sender.Tasks = celery.NewMux() // as Python's client knows them
+	for _, name := range []string{"add", "echo", "tsum", "fail", "sleep", "reqinfo", "types", "err_old"} {
+		celery.Handle(sender.Tasks, "fx."+name, func() {})
+	}
 	for name, sig := range cases {
 		t.Run(name, func(t *testing.T) {
-			plan, err := celery.NewSender().Apply(sig, nil, celery.Options{}, nil)
+			plan, err := sender.Apply(sig, nil, celery.Options{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

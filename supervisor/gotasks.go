@@ -70,6 +70,11 @@ func (s *Supervisor) fill(g *generation, now *settings, target, results *redisco
 		if err != nil {
 			return &SetupError{Err: err, Hint: "see [[command]] in the configuration"}
 		}
+		for i := range commands.Commands {
+			if _, err := commands.Commands[i].Program(); err != nil {
+				s.log.Warn("command cannot run", "task", commands.Commands[i].Task, "error", err, "next", "its tasks fail until the program is there")
+			}
+		}
 		g.goTasks.add("command", commands, func(task string) bool { return commands.Lookup(task) != nil })
 	}
 	switch {

@@ -3,6 +3,7 @@ package celerytest
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -153,15 +154,21 @@ func StartSentinel(t testing.TB, master *Redis, name string, lines ...string) *R
 	return s
 }
 
-// FreePort returns a loopback port that nobody used a moment ago.
+// FreePort returns a loopback port that nobody used a moment ago. It is none of those that the system gives to outgoing connections and to
+// listeners that name none: a server that is started again after a while finds it free.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, last = 10_000, 32_000 // Linux gives from 32768 on, others from 49152
+	for range 100 {
+		port := first + rand.IntN(last-first)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("find a free port: a hundred were in use")
+	return 0
 }
 
 // shortTempDir is for directories that hold a unix socket, whose path may have 107 bytes; t.TempDir's is longer.

@@ -23,7 +23,7 @@ type Options struct {
 	ResultPrefix  string         // global_keyprefix of the result store, complete
 	ResultExpires time.Duration  // result_expires; 0: a day
 	Sender        *celery.Sender // nil: NewSender
-	Tasks         *celery.Mux    // handlers whose Expires holds for what is sent to them; nil: the sender's
+	Tasks         *celery.Mux    // handlers whose Expires and IgnoreResult hold for what is sent to them; nil: the sender's
 	PoolSize      int            // connections to the broker; 0: 4
 }
 
@@ -85,7 +85,7 @@ func New(o Options) (*Client, error) {
 		c.results = o.Results.Client(redisconn.ClientOptions{Name: "agensium-client-results", PoolSize: o.PoolSize})
 	}
 	c.producer = NewProducer(c.broker, o.Producer)
-	c.waiters = newWaiters(c.results)
+	c.waiters = newWaiters(c.results, o.Results)
 	return c, nil
 }
 
@@ -97,6 +97,7 @@ func (c *Client) Close() error {
 		if c.results != c.broker {
 			c.closed = errors.Join(c.closed, c.results.Close())
 		}
+		c.closed = errors.Join(c.closed, c.waiters.await())
 	})
 	return c.closed
 }
@@ -152,6 +153,7 @@ func (b *Batch) Len() int { return b.count }
 func (b *Batch) Flush() error {
 	messages := make([]celery.Message, 0, b.count)
 	from := celery.RequestFrom(b.ctx)
+	defer func() { b.plans, b.count = b.plans[:0], 0 }()
 	for _, p := range b.plans {
 		if len(p.Chords)+len(p.Groups) > 0 {
 			if err := backend.Prepare(b.ctx, b.client.results, &b.client.documents, b.client.options.ResultExpires, p); err != nil {
@@ -165,7 +167,6 @@ func (b *Batch) Flush() error {
 			}
 		}
 	}
-	b.plans, b.count = b.plans[:0], 0
 	return b.client.producer.Publish(b.ctx, messages)
 }
 

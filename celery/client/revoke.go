@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/pyjson"
 )
 
@@ -20,6 +21,9 @@ type RevokeOptions struct {
 // Revoke tells all workers not to run the tasks with these ids, as app.control.revoke does. Workers that start later
 // do not know of it unless another worker tells them.
 func (c *Client) Revoke(ctx context.Context, o RevokeOptions, ids ...string) error {
+	if len(ids) == 0 {
+		return nil
+	}
 	if o.Signal == "" {
 		o.Signal = "SIGTERM"
 	}
@@ -48,6 +52,17 @@ func (c *Client) Revoke(ctx context.Context, o RevokeOptions, ids ...string) err
 		return fmt.Errorf("revoke: %w", err)
 	}
 	return nil
+}
+
+// Revoke is Client.Revoke for the task, or for the tasks of the group.
+func (r *Result) Revoke(ctx context.Context, o RevokeOptions) error {
+	var tasks, steps []*celery.Ref
+	collect(r.Ref, &tasks, &steps)
+	ids := make([]string, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.ID
+	}
+	return r.client.Revoke(ctx, o, ids...)
 }
 
 func member(key string, value any) pyjson.Member {

@@ -17,30 +17,34 @@ import (
 )
 
 type sendCommand struct {
-	Name          string        `arg:"" help:"Name of the task, as in tasks.add."`
-	Args          string        `short:"a" placeholder:"JSON" help:"Positional arguments, a JSON list."`
-	Kwargs        string        `short:"k" placeholder:"JSON" help:"Keyword arguments, a JSON object."`
-	Queue         string        `placeholder:"QUEUE" help:"Default: the application's route for the task, else its default queue."`
-	Countdown     string        `placeholder:"TIME" help:"Run it after this time: seconds, or 10m."`
-	ETA           string        `name:"eta" placeholder:"WHEN" help:"Run it at this time: 2030-01-31T12:00:00Z."`
-	Expires       string        `placeholder:"TIME" help:"Do not run it after this time: seconds, 10m, or a date as for --eta."`
-	Priority      int           `placeholder:"N" help:"0 to 9; on Redis 0 is the most urgent."`
-	Retries       int           `placeholder:"N" help:"Count this many retries as made."`
-	TimeLimit     string        `placeholder:"TIME" help:"Hard time limit of this call: seconds, or 10m."`
-	SoftTimeLimit string        `placeholder:"TIME" help:"Soft time limit of this call."`
-	Header        []string      `sep:"none" placeholder:"NAME=VALUE" help:"A header of the message; may be given several times."`
-	Link          []string      `sep:"none" placeholder:"TASK" help:"Run this with the result: a name, or a signature as JSON; may be given several times."`
-	LinkError     []string      `sep:"none" placeholder:"TASK" help:"Run this with the id of the task if it fails; as --link."`
-	TaskID        string        `name:"task-id" aliases:"id" placeholder:"ID" help:"Id of the task. Default: a new one."`
-	Serializer    string        `placeholder:"NAME" help:"Of the arguments: json, msgpack or yaml."`
-	IgnoreResult  bool          `help:"Have no result stored."`
-	Wait          bool          `short:"w" help:"Wait for the end: prints the result as JSON; exit status 1 if the task fails."`
-	Timeout       time.Duration `placeholder:"TIME" help:"Wait no longer, as in 30s. Default: for ever."`
+	Name          string   `arg:"" help:"Name of the task, as in tasks.add."`
+	Args          string   `short:"a" placeholder:"JSON" help:"Positional arguments, a JSON list."`
+	Kwargs        string   `short:"k" placeholder:"JSON" help:"Keyword arguments, a JSON object."`
+	Queue         string   `placeholder:"QUEUE" help:"Default: the application's route for the task, else its default queue."`
+	Countdown     string   `placeholder:"TIME" help:"Run it after this time: seconds, or 10m."`
+	ETA           string   `name:"eta" placeholder:"WHEN" help:"Run it at this time: 2030-01-31T12:00:00Z."`
+	Expires       string   `placeholder:"TIME" help:"Do not run it after this time: seconds, 10m, or a date as for --eta."`
+	Priority      int      `placeholder:"N" help:"0 to 9; on Redis 0 is the most urgent."`
+	Retries       int      `placeholder:"N" help:"Count this many retries as made."`
+	TimeLimit     string   `placeholder:"TIME" help:"Hard time limit of this call: seconds, or 10m."`
+	SoftTimeLimit string   `placeholder:"TIME" help:"Soft time limit of this call."`
+	Header        []string `sep:"none" placeholder:"NAME=VALUE" help:"A header of the message; may be given several times."`
+	Link          []string `sep:"none" placeholder:"TASK" help:"Run this with the result: a name, or a signature as JSON; may be given several times."`
+	LinkError     []string `sep:"none" placeholder:"TASK" help:"Run this with the id of the task if it fails; as --link."`
+	TaskID        string   `name:"task-id" aliases:"id" placeholder:"ID" help:"Id of the task. Default: a new one."`
+	Serializer    string   `placeholder:"NAME" help:"Of the arguments: json, msgpack or yaml."`
+	IgnoreResult  bool     `help:"Have no result stored."`
+	Wait          bool     `short:"w" help:"Wait for the end: prints the result as JSON; exit status 1 if the task fails."`
+	Timeout       string   `placeholder:"TIME" help:"With --wait: wait no longer: seconds, or 10m. Default: for ever."`
 }
 
 // Run is called by kong.
 func (s *sendCommand) Run(c *call) error {
 	sig, err := s.signature()
+	if err != nil {
+		return err
+	}
+	timeout, err := s.timeout()
 	if err != nil {
 		return err
 	}
@@ -59,13 +63,31 @@ func (s *sendCommand) Run(c *call) error {
 		return err
 	}
 	defer sender.Close()
-	return s.send(c, sender, sig)
+	return s.send(c, sender, sig, timeout)
 }
 
-func (s *sendCommand) send(c *call, sender *client.Client, sig *celery.Signature) error {
+// timeout is how long to wait; 0 is for ever.
+func (s *sendCommand) timeout() (time.Duration, error) {
+	if s.Timeout == "" {
+		return 0, nil
+	}
+	d, err := config.ParseDuration(s.Timeout)
+	switch {
+	case err == nil && d <= 0:
+		err = errors.New("leaves no time")
+	case err == nil && !s.Wait:
+		return 0, usage(errors.New("--timeout is for --wait"), "")
+	}
+	if err != nil {
+		return 0, usage(fmt.Errorf("--timeout %s: %w", s.Timeout, err), "seconds, or 10m, 1h30m")
+	}
+	return d, nil
+}
+
+func (s *sendCommand) send(c *call, sender *client.Client, sig *celery.Signature, timeout time.Duration) error {
 	ctx, cancel := c.ctx, context.CancelFunc(func() {})
-	if s.Timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
+	if timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
 	}
 	defer cancel()
 	result, err := sender.Apply(ctx, sig)
@@ -86,7 +108,7 @@ func (s *sendCommand) send(c *call, sender *client.Client, sig *celery.Signature
 		}
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
-		return &hinted{err: fmt.Errorf("no result of %s[%s] within %s", s.Name, result.ID(), s.Timeout),
+		return &hinted{err: fmt.Errorf("no result of %s[%s] within %s", s.Name, result.ID(), timeout),
 			hint: "it was sent; a worker may not consume its queue, or the task takes longer", status: exitError}
 	case err != nil:
 		return err
@@ -114,6 +136,9 @@ func (s *sendCommand) inspect(c *call) (*supervisor.Inspection, error) {
 
 // signature makes a task of the command line.
 func (s *sendCommand) signature() (*celery.Signature, error) {
+	if strings.TrimSpace(s.Name) == "" {
+		return nil, usage(errors.New("the task has no name"), "as in agensium send tasks.add")
+	}
 	sig := celery.S(s.Name)
 	if s.Args != "" {
 		args, err := pyjson.Elements(nil, pyjson.Raw(strings.TrimSpace(s.Args)))
@@ -165,6 +190,9 @@ func (s *sendCommand) options() (o celery.Options, err error) {
 			return o, usage(fmt.Errorf("--%s %s: %w", d.flag, d.value, err), "seconds, or 10m, 1h30m")
 		}
 	}
+	if o.TimeLimit > 0 && o.SoftTimeLimit >= o.TimeLimit {
+		return o, usage(fmt.Errorf("--soft-time-limit %s is not less than --time-limit %s", s.SoftTimeLimit, s.TimeLimit), "")
+	}
 	if s.ETA != "" && s.Countdown != "" {
 		return o, usage(errors.New("--eta and --countdown exclude each other"), "")
 	}
@@ -178,6 +206,8 @@ func (s *sendCommand) options() (o celery.Options, err error) {
 			if o.Expires, err = time.Parse(time.RFC3339, s.Expires); err != nil {
 				return o, usage(fmt.Errorf("--expires %s is no time", s.Expires), "seconds, 10m, or 2030-01-31T12:00:00Z")
 			}
+		} else if o.ExpiresIn == 0 {
+			return o, usage(fmt.Errorf("--expires %s leaves no time", s.Expires), "")
 		}
 	}
 	for _, h := range s.Header {
@@ -201,6 +231,9 @@ func (s *sendCommand) options() (o celery.Options, err error) {
 func signatures(flag string, texts []string) ([]*celery.Signature, error) {
 	var list []*celery.Signature
 	for _, text := range texts {
+		if strings.TrimSpace(text) == "" {
+			return nil, usage(fmt.Errorf("--%s names no task", flag), "")
+		}
 		if !strings.HasPrefix(strings.TrimSpace(text), "{") {
 			list = append(list, celery.S(text))
 			continue

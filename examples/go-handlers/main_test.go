@@ -59,6 +59,16 @@ func serve(t *testing.T, mux *celery.Mux) *client.Client {
 	return c
 }
 
+func TestItsSettingsStartNoPython(t *testing.T) {
+	loaded, err := config.Load(config.Input{Dir: ".", Env: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := loaded.Config; c.Python.App != "" || c.Broker.URL != "redis://localhost:6379/0" || c.Results.URL != c.Broker.URL {
+		t.Errorf("got %+v, %+v, %+v", c.Python, c.Broker, c.Results)
+	}
+}
+
 func TestTasks(t *testing.T) {
 	c := serve(t, tasks())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -19,13 +19,18 @@ type Spec struct {
 	Input  *os.File   // stdin; nil: /dev/null
 	Output *os.File   // stdout and stderr; nil: thrown away
 	Errors *os.File   // stderr, if it is not to go where stdout goes
+
+	// Bound has the kernel kill the process and its group when this process is gone. It gets one more file for that, behind Files. Not
+	// everywhere: see Lifeline.
+	Bound bool
 }
 
 // Process is a running child that leads a process group of its own. One goroutine waits for it.
 type Process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	exit Exit // set before done is closed
+	cmd      *exec.Cmd
+	lifeline *os.File // nil unless it is bound
+	done     chan struct{}
+	exit     Exit // set before done is closed
 }
 
 // Start starts a process.
@@ -42,9 +47,19 @@ func Start(s Spec) (*Process, error) {
 		cmd.Stderr = s.Errors
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var hold, give *os.File
+	if s.Bound {
+		var err error
+		if hold, give, err = Lifeline(); err != nil {
+			return nil, err
+		}
+		defer give.Close()
+		cmd.ExtraFiles = append(s.Files[:len(s.Files):len(s.Files)], give)
+	}
 	release := ownStart()
 	if err := cmd.Start(); err != nil {
 		release(0)
+		hold.Close()     // harmless if there is none
 		if s.Dir != "" { // a directory that is missing is told as a missing program
 			if _, missing := os.Stat(s.Dir); missing != nil {
 				err = fmt.Errorf("working directory: %w", missing)
@@ -53,13 +68,17 @@ func Start(s Spec) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", s.Path, err)
 	}
 	release(cmd.Process.Pid)
-	p := &Process{cmd: cmd, done: make(chan struct{})}
+	if s.Bound {
+		bind(give, cmd.Process.Pid)
+	}
+	p := &Process{cmd: cmd, lifeline: hold, done: make(chan struct{})}
 	go p.wait()
 	return p, nil
 }
 
 func (p *Process) wait() {
 	defer close(p.done)
+	defer p.lifeline.Close() // of a process that is not bound: harmless
 	defer Disown(p.PID())
 	err := p.cmd.Wait()
 	var exited *exec.ExitError
@@ -92,4 +111,15 @@ func (p *Process) Kill() {
 	case <-p.done:
 	case <-time.After(5 * time.Second):
 	}
+}
+
+// KillTree is Kill, for those descendants too that left the group. One whose own parent has ended is not found.
+func (p *Process) KillTree() {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	KillTree(p.PID())
+	p.Kill()
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -144,7 +145,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 	e.runs(nil)
 	rec.Runtime = time.Since(began)
 	if err != nil {
-		exc := celery.NewException("OSError", err.Error())
+		exc := exceptionOf(err)
 		return e.Recorder.Failed(ctx, rec, exc, exc.LastLine()+"\n")
 	}
 	if end.loss != nil {
@@ -184,7 +185,11 @@ func (s *Spec) read(stdout []byte) (pyjson.Raw, error) {
 	switch s.Result {
 	case "none":
 		return pyjson.Raw("null"), nil
-	case "text":
+	}
+	if at := misfit(stdout); at < len(stdout) {
+		return nil, fmt.Errorf("stdout of %s is not UTF-8: byte %d", s.Run[0], at)
+	}
+	if s.Result == "text" {
 		return pyjson.AppendString(nil, string(stdout)), nil
 	}
 	value := pyjson.Trim(stdout)
@@ -195,4 +200,21 @@ func (s *Spec) read(stdout []byte) (pyjson.Raw, error) {
 		return nil, fmt.Errorf("stdout of %s is not JSON: %w", s.Run[0], err)
 	}
 	return value, nil
+}
+
+// misfit is the place of the first byte that is not UTF-8, or the end. Half of a surrogate pair, which Python's strings may hold and a
+// program may have been given, passes.
+func misfit(text []byte) int {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		switch {
+		case r != utf8.RuneError || size != 1:
+			i += size
+		case len(text) >= i+3 && text[i] == 0xed && text[i+1]&0xe0 == 0xa0 && text[i+2]&0xc0 == 0x80:
+			i += 3
+		default:
+			return i
+		}
+	}
+	return len(text)
 }

@@ -6,11 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/backend"
@@ -101,7 +101,7 @@ func TestCommands(t *testing.T) {
 		"stdin not read":       {command.Spec{Run: sh("exec <&-; echo ok"), Input: "json"}, x(strings.Repeat("x", 1<<20)), `done "ok\n"`},
 		"places":               {command.Spec{Run: sh(`printf '%s|' "$@"`, "{arg0}", "--n={n}", "{{arg1}}", "{arg1}")}, x("a b", []int{1}).Kw("n", 3), `done "a b|--n=3|{arg1}|[1]|"`},
 		"no shell":             {command.Spec{Run: []string{"printf", "%s", "{arg0}"}}, x("$(id); `id` ; rm -rf / && \"'"), `done "$(id); ` + "`id`" + ` ; rm -rf / && \"'"`},
-		"missing":              {command.Spec{Run: []string{"echo", "{arg0}"}}, x(), `failed TypeError('x() missing 1 required positional argument: 1')`},
+		"missing":              {command.Spec{Run: []string{"echo", "{arg0}"}}, x(), `failed TypeError("x() missing 1 required positional argument: 'arg0'")`},
 		"missing keyword":      {command.Spec{Run: []string{"echo", "{n}"}}, x(), `failed TypeError("x() missing 1 required keyword-only argument: 'n'")`},
 		"surplus":              {command.Spec{Run: []string{"echo", "{arg0}"}}, x(1, 2), `failed TypeError('x() has no place for positional argument 2')`},
 		"surplus keyword":      {command.Spec{Run: []string{"echo"}}, x().Kw("n", 1), `failed TypeError("x() got an unexpected keyword argument 'n'")`},
@@ -111,7 +111,12 @@ func TestCommands(t *testing.T) {
 		"environment":          {command.Spec{Run: sh(`printf "$A $AGENSIUM_TASK_ID"`), Environment: map[string]string{"A": "b"}}, x(), `done "b the-id"`},
 		"directory":            {command.Spec{Run: []string{"pwd"}, Directory: "/"}, x(), `done "/\n"`},
 		"too much":             {command.Spec{Run: sh("yes"), MaxOutput: 1000}, x(), `failed ValueError('sh wrote more than 1000 bytes to stdout')`},
-		"no program":           {command.Spec{Run: []string{"no-such-program-here"}}, x(), `failed OSError('find program of task t.x: exec: "no-such-program-here": executable file not found in $PATH')`},
+		"no program":           {command.Spec{Run: []string{"no-such-program-here"}}, x(), `failed FileNotFoundError('find program of task t.x: exec: "no-such-program-here": executable file not found in $PATH')`},
+		"text not UTF-8":       {command.Spec{Run: sh(`printf 'ab\351'`)}, x(), `failed ValueError('stdout of sh is not UTF-8: byte 2')`},
+		"half a pair":          {command.Spec{Run: []string{"printf", "%s", "{arg0}"}}, x(pyjson.Raw(`"a\ud800b"`)), `done "a\ud800b"`},
+		"json not UTF-8":       {command.Spec{Run: sh(`printf '"\351"'`), Result: "json"}, x(), `failed ValueError('stdout of sh is not UTF-8: byte 1')`},
+		"none not UTF-8":       {command.Spec{Run: sh(`printf '\351'`), Result: "none"}, x(), `done null`},
+		"too large to be told": {command.Spec{Run: []string{"true", "{arg0}"}}, x(strings.Repeat("x", 1<<20)), `failed OSError('start /usr/bin/true: fork/exec /usr/bin/true: argument list too long: what is that large comes in on stdin, with input = "json"')`},
 		"grandchild holds out": {command.Spec{Run: sh("sleep 1000 & echo ok")}, x(), `done "ok\n"`},
 	}
 	for name, c := range cases {
@@ -124,8 +129,52 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// write makes a file that may be run.
+func write(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAProgramIsFoundFromItsDirectoryAndItsPath(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/bin/tool", "#!/bin/sh\nprintf tool", 0o700)
+	write(t, dir+"/bin/closed", "#!/bin/sh\n", 0o600)
+	write(t, dir+"/bin/naked", "echo", 0o700)
+	write(t, dir+"/bin/lone", "#!/no/such/interpreter\n", 0o700)
+	cases := map[string]struct {
+		spec command.Spec
+		want string
+	}{
+		"relative":        {command.Spec{Run: []string{"./bin/tool"}, Directory: dir}, `done "tool"`},
+		"on its own PATH": {command.Spec{Run: []string{"tool"}, Environment: map[string]string{"PATH": "/nowhere:" + dir + "/bin"}}, `done "tool"`},
+		"not on its PATH": {command.Spec{Run: []string{"sh"}, Environment: map[string]string{"PATH": "/nowhere"}},
+			`failed FileNotFoundError('find program of task t.x: exec: "sh": executable file not found in $PATH of the command\'s environment: /nowhere')`},
+		"all in one":     {command.Spec{Run: []string{"cat -n"}}, `failed FileNotFoundError('find program of task t.x: exec: "cat -n": executable file not found in $PATH: each argument is an element of run, as in ["cat", "-n"]')`},
+		"no directory":   {command.Spec{Run: []string{"./bin/tool"}, Directory: dir + "/no"}, `failed FileNotFoundError('find program of task t.x: working directory: stat DIR/no: no such file or directory')`},
+		"may not be run": {command.Spec{Run: []string{"bin/closed"}, Directory: dir}, `failed PermissionError('find program of task t.x: exec: "DIR/bin/closed": permission denied')`},
+		"no first line":  {command.Spec{Run: []string{dir + "/bin/naked"}}, `failed OSError('start DIR/bin/naked: fork/exec DIR/bin/naked: exec format error: it is no program of this system, nor a script whose first line is #! and its interpreter')`},
+		"no interpreter": {command.Spec{Run: []string{dir + "/bin/lone"}}, `failed FileNotFoundError('start DIR/bin/lone: fork/exec DIR/bin/lone: no such file or directory: the program is there, but not the interpreter that its first line names, or a library')`},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			e, r := executor(t, c.spec)
+			if _, err := e.Execute(t.Context(), job(t, celery.S("t.x"))); err != nil || strings.ReplaceAll(r.said, dir, "DIR") != c.want {
+				t.Errorf("got %s, %v\nwant %s", r.said, err, c.want)
+			}
+		})
+	}
+}
+
 // waiting writes its pid and that of a child of its own, and waits.
 const waiting = `sleep 1000 & echo $! > "$1.tmp"; mv "$1.tmp" "$1"; wait`
+
+// escaping has its child lead a session of its own.
+const escaping = `setsid sh -c 'echo $$ > "$1.tmp"; mv "$1.tmp" "$1"; exec sleep 1000' sh "$1" & wait`
 
 func TestLimitsAndKills(t *testing.T) {
 	cases := map[string]struct {
@@ -140,6 +189,9 @@ func TestLimitsAndKills(t *testing.T) {
 		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, 50 * time.Millisecond, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
 		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, 50 * time.Millisecond, 0, "", celery.StateSuccess, `done "saved\n"`, ""},
 		"hard limit":         {`trap '' TERM; ` + waiting, 50 * time.Millisecond, 100 * time.Millisecond, "", celery.StateLost, "", celery.LossHardLimit},
+		"hard, own session":  {escaping, 0, time.Second, "", celery.StateLost, "", celery.LossHardLimit},
+		"stopped, own too":   {escaping, 0, 0, "cancel", celery.StateLost, "", celery.LossShutdown},
+		"killed, own too":    {escaping, 0, 0, "KILL", celery.StateLost, "", celery.LossTerminated},
 		"stopped":            {waiting, 0, 0, "cancel", celery.StateLost, "", celery.LossShutdown},
 		"terminated":         {waiting, 0, 0, "TERM", celery.StateLost, "", celery.LossTerminated},
 		"terminated, status": {`trap 'exit 9' TERM; ` + waiting, 0, 0, "TERM", celery.StateLost, "", celery.LossTerminated},
@@ -159,7 +211,7 @@ func TestLimitsAndKills(t *testing.T) {
 					celerytest.Eventually(t, "the program runs", func() bool { _, err := os.Stat(file); return err == nil })
 					if c.end == "cancel" {
 						cancel(errors.New("drained"))
-					} else if !e.(pool.Signaler).Signal(j.Task, syscall.SIGTERM) {
+					} else if !e.(pool.Signaler).Signal(j.Task, unix.SignalNum("SIG"+c.end)) {
 						t.Error("not sent")
 					}
 				}()

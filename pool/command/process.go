@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,9 +58,9 @@ func (e *end) traceback(exc celery.Exception) string {
 
 // do runs the program and returns when nothing of its group is left. An error means that it did not start.
 func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error) {
-	path, err := exec.LookPath(p.argv[0])
+	path, err := p.spec.Program()
 	if err != nil {
-		return end{}, fmt.Errorf("find program of task %s: %w", p.spec.Task, err)
+		return end{}, err
 	}
 	pipes, err := openPipes(p.spec.Input == "json")
 	if err != nil {
@@ -70,10 +69,10 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	defer pipes.closeOurs()
 	kills, _ := child.OOMKills()
 	proc, err := child.Start(child.Spec{Path: path, Args: p.argv[1:], Dir: p.spec.Directory, Env: p.environment(),
-		Input: pipes.stdin.theirs, Output: pipes.stdout.theirs, Errors: pipes.stderr.theirs})
+		Input: pipes.stdin.theirs, Output: pipes.stdout.theirs, Errors: pipes.stderr.theirs, Bound: true})
 	pipes.closeTheirs()
 	if err != nil {
-		return end{}, err
+		return end{}, explained(err)
 	}
 	child.PreferAsVictim(proc.PID(), p.victim)
 	p.log.Debug("command started", "pid", proc.PID(), "program", path)
@@ -118,13 +117,17 @@ func (p *process) wait(ctx context.Context, proc *child.Process, soft, hard time
 			_ = syscall.Kill(-proc.PID(), syscall.SIGTERM)
 		case <-hardly:
 			p.log.Warn("hard time limit", "pid", proc.PID(), "limit", hard, "next", "kill")
-			proc.Kill()
+			proc.KillTree()
 			return isSoft, asked, &celery.Loss{Cause: celery.LossHardLimit, Limit: hard}
 		case signal := <-p.signals:
 			asked = true
+			if signal == syscall.SIGKILL {
+				proc.KillTree()
+				continue
+			}
 			_ = syscall.Kill(-proc.PID(), signal)
 		case <-ctx.Done():
-			proc.Kill()
+			proc.KillTree()
 			return isSoft, asked, &celery.Loss{Cause: handler.LossOf(ctx)}
 		}
 	}
@@ -180,7 +183,7 @@ func (p *process) read(stdout *os.File, proc *child.Process) (out []byte, tooLon
 	out, err := io.ReadAll(io.LimitReader(stdout, limit+1))
 	if int64(len(out)) > limit {
 		p.log.Warn("output too large", "limit", fmt.Sprintf("%dB", limit), "pid", proc.PID(), "next", "kill")
-		proc.Kill()
+		proc.KillTree()
 		return out[:limit], true
 	}
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -114,7 +114,7 @@ func (f *filler) value(name string) (string, error) {
 	if digits, ok := strings.CutPrefix(name, "arg"); ok {
 		if i, err := strconv.Atoi(digits); err == nil && i >= 0 {
 			if i >= len(f.args) {
-				return "", f.refuse("missing 1 required positional argument: %d", i+1)
+				return "", f.refuse("missing 1 required positional argument: '%s'", name)
 			}
 			raw = f.args[i]
 		}

@@ -63,4 +63,34 @@ func (w *world) goClient(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a chord's headers are its body's", func(t *testing.T) {
+		body := celery.SI("c.request").With(celery.Options{Queue: "go"})
+		sig := celery.Chord([]*celery.Signature{add("go", 1, 1), add("py", 2, 2)}, body).With(celery.Options{Headers: map[string]any{"x-tenant": "acme"}})
+		r, err := c.Apply(t.Context(), sig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got requestInfo
+		if err := r.Get(t.Context(), &got); err != nil || got.Tenant != "acme" {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+	t.Run("a task that wants no result", func(t *testing.T) {
+		quiet, err := c.Apply(t.Context(), on("py", celery.S("c.noresult", 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 { // by then it has ended: the worker has two processes
+			r, err := c.Apply(t.Context(), add("py", 1, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Get(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d, err := quiet.Document(t.Context()); err != nil || d.State != "PENDING" {
+			t.Errorf("got %+v, %v", d, err)
+		}
+	})
 }

@@ -220,6 +220,11 @@ func goTasks() *celery.Mux {
 			return context.Cause(ctx)
 		}
 	})
+	exit := func(status int, said string) error {
+		return celery.Raise("subprocess.CalledProcessError", status, "sh", nil, said)
+	}
+	celery.Handle(mux, "c.exits", func(...any) error { return exit(3, "oh") })
+	celery.Handle(mux, "c.givesup", func() error { return celery.Retry(exit(75, "busy"), 0) }, celery.MaxRetries(1))
 	celery.Handle(mux, "c.ignored", func() error { return celery.Ignore() })
 	celery.Handle(mux, "c.rejects", func() error { return celery.Reject(false) })
 	celery.Handle(mux, "c.noresult", func(x int) int { return x }, celery.IgnoreResult())
@@ -244,6 +249,8 @@ func (w *world) commands() []command.Spec {
 	}
 	started := spec("c.started", python(`print('"ok"')`))
 	started.Options.TrackStarted = true
+	givesup := spec("c.givesup", []string{"sh", "-c", "echo busy >&2; exit 75"})
+	givesup.MaxRetries = 1
 	silent := spec("c.noresult", python("print(a[0])"))
 	silent.Options.IgnoreResult = true
 	return []command.Spec{
@@ -252,7 +259,8 @@ func (w *world) commands() []command.Spec {
 		spec("c.tsum", python("print(sum(a[0]))")),
 		spec("c.retry", python("sys.exit(75) if m['retries'] < a[0] else print('\"done\"')")),
 		spec("c.types", python("json.dump(a[0], sys.stdout)")),
-		started, silent,
+		spec("c.exits", []string{"sh", "-c", "echo oh >&2; exit 3"}),
+		givesup, started, silent,
 	}
 }
 

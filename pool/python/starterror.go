@@ -62,6 +62,8 @@ func (e *StartError) Hint() string {
 		return fmt.Sprintf("module %q has no %q: name the application as module:attribute", module, attribute)
 	case e.Module == "celery":
 		return "Celery is not installed for this interpreter: set python.interpreter, or install celery[redis] there"
+	case e.Module != "" && e.Doing == "import kombu's Redis transport":
+		return "it needs more than redis-py: install celery[redis] there"
 	case e.Module == "redis":
 		return "redis-py is not installed for this interpreter: install celery[redis] there"
 	case slices.Contains(partsOfPython, e.Module):

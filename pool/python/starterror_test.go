@@ -11,6 +11,7 @@ func TestHintOfAStartError(t *testing.T) {
 		`no module "shop.other"`:    {Doing: "import shop.worker:app", Type: "ModuleNotFoundError", Module: "shop.other"},
 		"install it there":          {Doing: "import shop.worker:app", Type: "ModuleNotFoundError", Module: "django"},
 		"install celery[redis]":     {Doing: "import celery", Type: "ModuleNotFoundError", Module: "celery"},
+		"more than redis-py":        {Doing: "import kombu's Redis transport", Type: "ModuleNotFoundError", Module: "packaging"},
 		"built without _ssl":        {Doing: "import shop.worker:app", Type: "ModuleNotFoundError", Module: "_ssl"},
 		"a library of the system":   {Doing: "import shop", Type: "ImportError", Message: "libssl.so.3: cannot open shared object file: No such file or directory"},
 		"import each other":         {Doing: "import shop", Type: "ImportError", Message: "cannot import name 'a' from partially initialized module 'shop' (most likely due to a circular import)"},

@@ -60,6 +60,7 @@ func Run(ctx context.Context, s Subject) Report {
 	case s.Nothing:
 		r.add(warning("application", "Name it: agensium check -A module:app; or set python.app or CELERY_APP.", "none is named: only Redis was looked at"))
 	}
+	r.commands(s.Settings.Config.Commands)
 	return r.report
 }
 

@@ -200,7 +200,7 @@ func assignList(v reflect.Value, m meta, x any) error {
 		if err := assign(list.Index(i), m, item); err != nil {
 			var bad *valueError
 			if errors.As(err, &bad) {
-				bad.allowed = "a list, each of it " + bad.allowed
+				bad.allowed = fmt.Sprintf("a list, each of it %s; number %d is not", bad.allowed, i+1)
 			}
 			return err
 		}

@@ -1,5 +1,6 @@
 import os
 import time
+from subprocess import CalledProcessError
 
 from celery import Celery, chain, chord, group, signature
 from celery.exceptions import Ignore, Reject
@@ -43,6 +44,16 @@ def retry(self, times):
 @app.task(name='c.sleep')
 def sleep(seconds):
     time.sleep(seconds)
+
+
+@app.task(name='c.exits')
+def exits(*args):
+    raise CalledProcessError(3, 'sh', None, 'oh')
+
+
+@app.task(name='c.givesup', bind=True, max_retries=1)
+def givesup(self):
+    raise self.retry(exc=CalledProcessError(75, 'sh', None, 'busy'), countdown=0.3)
 
 
 @app.task(name='c.ignored')

@@ -25,6 +25,10 @@ def main(options, channel_fd, lifeline_fd):
             from _agensium import child
             return child.main(channel_fd, app, options, options['slot'], options['slot'] + 1)
         report = application.describe(app, time.perf_counter() - began)
+        if options['mode'] == 'fork':
+            from _agensium import child
+            application.Stage.doing = "import kombu's Redis transport"
+            child.warm(app)
     except BaseException as exc:  # SystemExit of a module that is imported included
         channel.send_json(wire.FAILED, failure(exc))
         sys.__stderr__.flush()
@@ -58,9 +62,7 @@ class Zygote:
         self.forks = 0
 
     def serve(self, report):
-        from _agensium import child  # here, so that children have it
-        if self.options['mode'] == 'fork':
-            child.warm(self.app)
+        from _agensium import child  # noqa: F401  here, so that children have it
         wake, self.wake = socket.socketpair()
         for sock in (wake, self.wake):
             sock.setblocking(False)

@@ -1,0 +1,118 @@
+package celery_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agensium/agensium/celery"
+)
+
+// sent decodes the messages of a plan.
+func sent(t *testing.T, s *celery.Sender, sig *celery.Signature) (*celery.Plan, []*celery.Task) {
+	t.Helper()
+	plan, err := s.Apply(sig, nil, celery.Options{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tasks []*celery.Task
+	for _, m := range plan.Messages {
+		task, err := celery.Decode(m.Raw, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks = append(tasks, task)
+	}
+	return plan, tasks
+}
+
+func TestWhoDoesNotKnowATaskLeavesItsResultToIt(t *testing.T) {
+	s := celery.NewSender()
+	s.Tasks = celery.NewMux()
+	celery.Handle(s.Tasks, "t.known", func() {})
+	celery.Handle(s.Tasks, "t.quiet", func() {}, celery.IgnoreResult())
+	ignored := celery.Options{IgnoreResult: true}
+	cases := map[string]struct {
+		sig  *celery.Signature
+		want string
+	}{
+		"unknown":        {celery.S("t.x"), `"ignore_result": null`},
+		"unknown, asked": {celery.S("t.x").With(ignored), `"ignore_result": true`},
+		"known":          {celery.S("t.known"), `"ignore_result": false`},
+		"known, asked":   {celery.S("t.known").With(ignored), `"ignore_result": true`},
+		"known, quiet":   {celery.S("t.quiet"), `"ignore_result": true`},
+	}
+	for name, c := range cases {
+		if plan, _ := sent(t, s, c.sig); !strings.Contains(string(plan.Messages[0].Raw), c.want) {
+			t.Errorf("%s: not %s in %s", name, c.want, plan.Messages[0].Raw)
+		}
+	}
+}
+
+func TestResultsThatNobodyStoresAreKnown(t *testing.T) {
+	ignored := celery.Options{IgnoreResult: true}
+	x := celery.S("t.x")
+	cases := map[string]struct {
+		sig  *celery.Signature
+		want bool
+	}{
+		"task":            {x.With(ignored), true},
+		"stored":          {x, false},
+		"end of a chain":  {celery.Chain(x, x.With(ignored)), true},
+		"its begin":       {celery.Chain(x, x).With(ignored), false},
+		"body of a chord": {celery.Chord([]*celery.Signature{x, x}, x.With(ignored)), true},
+	}
+	for name, c := range cases {
+		if plan, _ := sent(t, celery.NewSender(), c.sig); plan.Result.Ignored != c.want {
+			t.Errorf("%s: ignored %t, want %t", name, plan.Result.Ignored, c.want)
+		}
+	}
+	plan, _ := sent(t, celery.NewSender(), celery.Group(x, x.With(ignored)))
+	if plan.Result.Children[0].Ignored || !plan.Result.Children[1].Ignored {
+		t.Error("of a group, the second alone")
+	}
+	plan, _ = sent(t, celery.NewSender(), celery.Group(x, x).With(ignored))
+	if !plan.Result.Children[0].Ignored || !plan.Result.Children[1].Ignored {
+		t.Error("of a group that is sent so, all")
+	}
+}
+
+func TestAChordsOptionsHoldForItsBody(t *testing.T) {
+	x := celery.S("t.x")
+	plan, tasks := sent(t, celery.NewSender(), celery.Chord([]*celery.Signature{x, x}, x).With(celery.Options{
+		TaskID: "of-the-body", Headers: map[string]any{"x-tenant": "acme"},
+	}))
+	if plan.Result.ID != "of-the-body" {
+		t.Errorf("its result is %s", plan.Result.ID)
+	}
+	body, err := celery.Body(tasks[1].Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`"task_id": "of-the-body"`, `"headers": {"x-tenant": "acme"}`} {
+		if !strings.Contains(string(body), part) {
+			t.Errorf("not %s in %s", part, body)
+		}
+	}
+}
+
+func TestWhatHasExpiredBeforeItIsSentHasNoTimeLeft(t *testing.T) {
+	_, tasks := sent(t, celery.NewSender(), celery.S("t.x").With(celery.Options{ExpiresIn: -time.Minute}))
+	if !strings.Contains(string(tasks[0].Raw), `"expiration": "0"`) || !tasks[0].Expired(time.Now()) {
+		t.Errorf("got %s", tasks[0].Raw)
+	}
+}
+
+func TestLastLinesAreThoseOfPython(t *testing.T) {
+	for want, e := range map[string]celery.Exception{
+		"ValueError: boom":                    celery.NewException("ValueError", "boom"),
+		"ValueError: ('boom', 42)":            celery.NewException("ValueError", "boom", 42),
+		"KeyError: 'k'":                       celery.NewException("KeyError", "k"),
+		"billiard.exceptions.WorkerLostError": celery.NewException("billiard.exceptions.WorkerLostError"),
+		"subprocess.CalledProcessError: Command 'sh' returned non-zero exit status 3.": celery.NewException("subprocess.CalledProcessError", 3, "sh", nil, "what it said"),
+	} {
+		if got := e.LastLine(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
