@@ -161,8 +161,8 @@ func (s *Supervisor) goOptions(now *settings) {
 }
 
 // says tells what the application says of all its tasks.
-func (s *settings) says(name string) bool {
-	b, _ := s.info.Conf[name].(bool)
+func (n *settings) says(name string) bool {
+	b, _ := n.info.Conf[name].(bool)
 	return b
 }
 
