@@ -55,6 +55,8 @@ type Options struct {
 	PeersEvery time.Duration // for the dead with peers in the registry; default 30 s
 	Quarantine time.Duration // how long a command of a cut connection may still take effect; default 2 min
 
+	severedSoon time.Duration // within which Redis has usually seen that the connections of one that was killed have ended; 3 s
+
 	DialTimeout time.Duration // default 10 s
 	IOTimeout   time.Duration // of one read or write; default 30 s
 
@@ -107,6 +109,7 @@ func (o *Options) defaults() {
 	dur(&o.LookEvery, 5*time.Minute)
 	dur(&o.PeersEvery, 30*time.Second)
 	dur(&o.Quarantine, 2*time.Minute)
+	dur(&o.severedSoon, 3*time.Second)
 	dur(&o.DialTimeout, 10*time.Second)
 	dur(&o.IOTimeout, 30*time.Second)
 }

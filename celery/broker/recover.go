@@ -132,7 +132,7 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 		return 0, err
 	}
 	if !over {
-		if killed && time.Since(r.dead[id]) < severedSoon {
+		if killed && time.Since(r.dead[id]) < r.b.opt.severedSoon {
 			return time.Second, nil // Redis is about to see it
 		}
 		return 0, nil
@@ -179,9 +179,6 @@ func (r *recovery) lockOf(id string, n *node) string {
 	}
 	return lockPath(r.b.opt.StateDir, id)
 }
-
-// severedSoon is within which Redis has usually seen that the connections of one that was killed have ended.
-const severedSoon = 3 * time.Second
 
 const namesAtOnce = 512
 

@@ -83,7 +83,7 @@ func TestTheKilledAreRememberedWhileRedisServesThem(t *testing.T) {
 func TestTheKilledAreLookedAtAgainSoon(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	c, ctx := r.Client(0), bounded(t)
-	b := start(t, r.URL(0), func(o *Options) { o.StateDir, o.PeersEvery = t.TempDir(), time.Hour })
+	b := start(t, r.URL(0), func(o *Options) { o.StateDir, o.PeersEvery, o.severedSoon = t.TempDir(), time.Hour, time.Hour })
 	entry := b.lease.entry(8, []string{"celery"})
 	conn := c.Conn()
 	defer conn.Close()
