@@ -11,7 +11,7 @@ import (
 
 // leastHeap is how large the heap may grow, in bytes, before garbage is collected. A node uses some 2 MB and lets as much go in a few hundred
 // tasks: collected whenever what is in use has doubled, as is Go's default, garbage took a quarter of the CPU time of a small task.
-const leastHeap = 12 << 20
+const leastHeap = 8 << 20
 
 // Of Go's collector: GOGC, and the heap below which nothing is collected with it, which is in proportion to the percentage.
 const (

@@ -11,10 +11,10 @@ func TestASmallHeapMayGrowToTheLeast(t *testing.T) {
 		live uint64
 		want int
 	}{
-		"nothing":      {0, 300},
-		"one MB":       {1 << 20, 300},
-		"four MB":      {4 << 20, 200},
-		"half of it":   {6 << 20, 100},
+		"nothing":      {0, 200},
+		"one MB":       {1 << 20, 200},
+		"three MB":     {3 << 20, 166},
+		"half of it":   {4 << 20, 100},
 		"more than it": {50 << 20, 100},
 	}
 	for name, c := range cases {
