@@ -248,6 +248,20 @@ func TestVerdictOfALostJobIsRecordedByTheNextExecutor(t *testing.T) {
 	})
 }
 
+func TestAJobThatNoExecutorWillTakeWasNotBegun(t *testing.T) {
+	inPool(t, 1, Limits{}, func(p *Pool, d *desk, w *plant) {
+		w.fail = 1 << 30
+		d.jobs <- job("a", "refuse-once")
+		synctest.Wait()
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if len(d.settled) != 1 || d.settled[0].Outcome.State != celery.StateLost || d.settled[0].Outcome.Loss.Cause != celery.LossUnbegun {
+			t.Errorf("settled as %+v", d.settled)
+		}
+	})
+}
+
 func TestSmallerPoolNeverStopsABusySlot(t *testing.T) {
 	inPool(t, 3, Limits{}, func(p *Pool, d *desk, w *plant) {
 		d.jobs <- job("a", "hold")

@@ -110,14 +110,14 @@ type carried struct {
 	loss *celery.Loss
 }
 
-// abandon settles a job for which no executor will come: the loss itself is what is left to tell.
+// abandon settles a job for which no executor will come: how the last one died, if the job was begun, is what is left to tell.
 func (s *slot) abandon(c *carried) {
 	if c == nil {
 		return
 	}
 	loss := c.loss
 	if loss == nil {
-		loss = &celery.Loss{Cause: celery.LossShutdown, ExitCode: -1, Detail: "no executor to run it"}
+		loss = &celery.Loss{Cause: celery.LossUnbegun, ExitCode: -1, Detail: "no executor to run it"}
 	}
 	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.StateLost, Loss: loss}})
 }

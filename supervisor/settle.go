@@ -78,7 +78,7 @@ func (r rules) timedOut(f pool.Finished, o celery.TaskOptions, s broker.Settleme
 func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement) broker.Settlement {
 	loss := f.Outcome.Loss
 	switch {
-	case loss != nil && loss.Cause == celery.LossShutdown && o.AcksLate:
+	case loss != nil && (loss.Cause == celery.LossUnbegun || loss.Cause == celery.LossShutdown && o.AcksLate):
 		s.Action = broker.PutBack
 	case r.exhausted(f.Job.Task.Deliveries + 1):
 		s.Action, s.Dead = broker.Bury, deadLetter(f, causeMaxDeliveries)

@@ -56,6 +56,7 @@ func TestSettlement(t *testing.T) {
 		"out of memory once too often": {rejecting, jobWith(4, nil), lost(celery.LossOOM), broker.Bury, false, "oom", true},
 		"killed at the end of a drain": {late, jobWith(0, nil), lost(celery.LossShutdown), broker.PutBack, false, "", false},
 		"the same, acknowledged early": {ackEarly, jobWith(0, nil), lost(celery.LossShutdown), broker.Requeue, true, "", false},
+		"never begun, early":           {ackEarly, jobWith(0, nil), lost(celery.LossUnbegun), broker.PutBack, false, "", false},
 		"verdict: lost":                {late, jobWith(0, workerLost(&celery.Loss{Cause: celery.LossSignal})), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
 		"verdict: retry":               {late, jobWith(0, &celery.Verdict{State: celery.StateRetry}), celery.Outcome{State: celery.StateRetry}, broker.Ack, false, "", true},
 		"verdict: retry, no retries":   {late, jobWith(0, &celery.Verdict{State: celery.StateRetry}), celery.Outcome{State: celery.StateFailure}, broker.Ack, false, "", false},
