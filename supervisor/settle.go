@@ -30,14 +30,14 @@ const (
 func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settlement {
 	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered || f.Outcome.State == celery.StateRetry}
 	if v := f.Job.Verdict; v != nil {
+		if f.Outcome.State == celery.StateLost || f.Outcome.State == celery.StateRejected { // it is not recorded: whoever claims the message next sees to it
+			return r.lost(f, o, s)
+		}
 		if bury(v.Cause) {
 			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
 		}
 		if v.Cause == string(celery.LossHardLimit) {
 			return r.timedOut(f, o, s)
-		}
-		if v.State == celery.StateRetry && f.Outcome.State == celery.StateRejected {
-			s.Action, s.Died = broker.Requeue, true
 		}
 		return s
 	}
