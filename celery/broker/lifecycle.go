@@ -37,13 +37,13 @@ func (e *engine) incarnate(life context.Context, why lapse) error {
 	sent := time.Now()
 	ttl := e.b.opt.BusyLease
 	entry := e.b.lease.entry(n.tickets.total, e.known())
-	var old *redis.Cmd
-	if n.why == lapseGone {
-		old = e.batch.do(purposeRegistry, "HEXISTS", e.ring.nodes(), e.incarnation)
-	}
 	hset := e.batch.do(purposeRegistry, "HSET", e.ring.nodes(), n.id, entry)
 	set := e.batch.do(purposeLease, "SET", e.ring.lease(n.id), e.b.opt.Node, "PX", ttl.Milliseconds())
 	e.batch.do(purposeRegistry, "PUBLISH", e.ring.notice(), n.id)
+	var old *redis.Cmd // not the first: the connection to a replica ends if that is refused
+	if n.why == lapseGone {
+		old = e.batch.do(purposeRegistry, "HEXISTS", e.ring.nodes(), e.incarnation)
+	}
 	if err := e.execNow(life, hset, set); err != nil {
 		return err
 	}
