@@ -51,6 +51,7 @@ const (
 	LossTerminated LossCause = "terminated" // killed by us because somebody asked: revoke with terminate
 	LossShutdown   LossCause = "shutdown"   // killed by us at the end of a drain
 	LossProtocol   LossCause = "protocol"   // it sent what is not of our protocol and was killed
+	LossUnbegun    LossCause = "unbegun"    // there was none: the task was not begun
 )
 
 // Loss tells how an executor died under a task.

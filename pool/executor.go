@@ -65,5 +65,5 @@ type Source interface {
 type Finished struct {
 	Job     Job
 	Outcome celery.Outcome
-	Loss    *celery.Loss // how the executor died that ran the job, if a verdict was recorded for it
+	Loss    *celery.Loss // how the executor died that ran the job, if there is a verdict for it
 }

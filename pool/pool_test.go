@@ -110,6 +110,10 @@ func (w *worker) die()                  { w.once.Do(func() { close(w.done) }) }
 
 func (w *worker) Execute(ctx context.Context, job Job) (celery.Outcome, error) {
 	if job.Verdict != nil {
+		if job.Task.Name == "crash all" || job.Task.Name == "crash twice" && w.number == 2 {
+			w.die()
+			return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: celery.LossOOM}}, errors.New("gone")
+		}
 		return celery.Outcome{State: job.Verdict.State}, nil
 	}
 	switch job.Task.Name {
@@ -120,7 +124,7 @@ func (w *worker) Execute(ctx context.Context, job Job) (celery.Outcome, error) {
 			w.die()
 			return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: celery.LossTerminated}}, context.Cause(ctx)
 		}
-	case "crash":
+	case "crash", "crash twice", "crash all":
 		w.die()
 		return celery.Outcome{State: celery.StateLost, Loss: &celery.Loss{Cause: celery.LossSignal, Signal: 9}}, errors.New("gone")
 	case "refuse-once":
@@ -244,6 +248,37 @@ func TestVerdictOfALostJobIsRecordedByTheNextExecutor(t *testing.T) {
 		synctest.Wait()
 		if d.outcomes() != "a=FAILURE" || d.settled[0].Loss == nil || d.settled[0].Loss.Signal != 9 {
 			t.Errorf("%s, %+v", d.outcomes(), d.settled)
+		}
+	})
+}
+
+func TestAVerdictIsRecordedThoughTheFirstToRecordItDied(t *testing.T) {
+	inPool(t, 1, Limits{}, func(_ *Pool, d *desk, w *plant) {
+		d.verdict = func(Job, *celery.Loss) *celery.Verdict { return &celery.Verdict{State: celery.StateFailure} }
+		d.jobs <- job("a", "crash twice")
+		<-d.note
+		d.jobs <- job("b", "crash all") // and three that were to record it
+		<-d.note
+		synctest.Wait()
+		if started, _ := w.counts(); d.outcomes() != "a=FAILURE b=LOST" || started != 7 {
+			t.Errorf("%s with %d executors", d.outcomes(), started)
+		}
+		if loss := d.settled[1].Loss; loss == nil || loss.Signal != 9 {
+			t.Errorf("the task itself died of %+v", loss)
+		}
+	})
+}
+
+func TestAJobThatNoExecutorWillTakeWasNotBegun(t *testing.T) {
+	inPool(t, 1, Limits{}, func(p *Pool, d *desk, w *plant) {
+		w.fail = 1 << 30
+		d.jobs <- job("a", "refuse-once")
+		synctest.Wait()
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if len(d.settled) != 1 || d.settled[0].Outcome.State != celery.StateLost || d.settled[0].Outcome.Loss.Cause != celery.LossUnbegun {
+			t.Errorf("settled as %+v", d.settled)
 		}
 	})
 }

@@ -106,20 +106,24 @@ func (s *slot) run() {
 
 // carried is a job that outlived its executor: to be run by the next one, or to have its verdict recorded there.
 type carried struct {
-	job  Job
-	loss *celery.Loss
+	job    Job
+	loss   *celery.Loss
+	deaths int // of executors that were to record the verdict
 }
 
-// abandon settles a job for which no executor will come: the loss itself is what is left to tell.
+// mostRecorders is how many executors may die of recording a verdict. The task is not run again for it before.
+const mostRecorders = 3
+
+// abandon settles a job for which no executor will come: how the last one died, if the job was begun, is what is left to tell.
 func (s *slot) abandon(c *carried) {
 	if c == nil {
 		return
 	}
 	loss := c.loss
 	if loss == nil {
-		loss = &celery.Loss{Cause: celery.LossShutdown, ExitCode: -1, Detail: "no executor to run it"}
+		loss = &celery.Loss{Cause: celery.LossUnbegun, ExitCode: -1, Detail: "no executor to run it"}
 	}
-	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.StateLost, Loss: loss}})
+	s.settle(Finished{Job: c.job, Outcome: celery.Outcome{State: celery.StateLost, Loss: loss}, Loss: c.loss})
 }
 
 // start gets an executor, for as long as it takes. It returns false if the slot is to leave; before it leaves it tries once to get one
@@ -283,8 +287,10 @@ func (s *slot) lost(c *carried, outcome celery.Outcome, err error) (Reason, *car
 			c.job.Verdict = verdict
 			return reason, &carried{job: c.job, loss: outcome.Loss}
 		}
+	} else if c.deaths++; c.deaths < mostRecorders {
+		return reason, c
 	}
-	s.settle(Finished{Job: c.job, Outcome: outcome, Loss: outcome.Loss})
+	s.settle(Finished{Job: c.job, Outcome: outcome, Loss: c.loss})
 	return reason, nil
 }
 

@@ -30,14 +30,14 @@ const (
 func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settlement {
 	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered || f.Outcome.State == celery.StateRetry}
 	if v := f.Job.Verdict; v != nil {
+		if f.Outcome.State == celery.StateLost || f.Outcome.State == celery.StateRejected { // it is not recorded: whoever claims the message next sees to it
+			return r.lost(f, o, s)
+		}
 		if bury(v.Cause) {
 			s.Action, s.Dead = broker.Bury, deadLetter(f, v.Cause)
 		}
 		if v.Cause == string(celery.LossHardLimit) {
 			return r.timedOut(f, o, s)
-		}
-		if v.State == celery.StateRetry && f.Outcome.State == celery.StateRejected {
-			s.Action, s.Died = broker.Requeue, true
 		}
 		return s
 	}
@@ -78,7 +78,7 @@ func (r rules) timedOut(f pool.Finished, o celery.TaskOptions, s broker.Settleme
 func (r rules) lost(f pool.Finished, o celery.TaskOptions, s broker.Settlement) broker.Settlement {
 	loss := f.Outcome.Loss
 	switch {
-	case loss != nil && loss.Cause == celery.LossShutdown && o.AcksLate:
+	case loss != nil && (loss.Cause == celery.LossUnbegun || loss.Cause == celery.LossShutdown && o.AcksLate):
 		s.Action = broker.PutBack
 	case r.exhausted(f.Job.Task.Deliveries + 1):
 		s.Action, s.Dead = broker.Bury, deadLetter(f, causeMaxDeliveries)

@@ -66,8 +66,9 @@ func (e *engine) serve(life context.Context) {
 		if e.closing && e.empty() {
 			return
 		}
-		if e.incarnation == "" || e.b.lease.lapsed(time.Now()) {
-			if err := e.incarnate(life); err != nil {
+		// One that was begun is ended, though the lease may turn out to hold: claims may have its names already.
+		if why := e.b.lease.lapse(time.Now()); why != lapseNone || e.incarnation == "" || e.next != nil {
+			if err := e.incarnate(life, why); err != nil {
 				e.trouble(life, err)
 			}
 			continue

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/agensium/agensium/celery"
@@ -69,4 +70,17 @@ func TestOnlyTheLeaseWasDeleted(t *testing.T) {
 	if celery.Deliveries(taken.Raw) != 1 || b.Status().Forgotten != 0 {
 		t.Errorf("%d deliveries, %d forgotten", celery.Deliveries(taken.Raw), b.Status().Forgotten)
 	}
+}
+
+// A server that became a replica refuses writes and may go on to answer on old connections: a new one leads to the master.
+func TestAReplicaIsNotAskedAgainOnTheSameConnection(t *testing.T) {
+	r, master := celerytest.StartRedis(t), celerytest.StartRedis(t)
+	b := start(t, r.URL(0), func(o *Options) { o.StateDir = t.TempDir() })
+	celerytest.Eventually(t, "connects", func() bool { return b.Status().Connected })
+	first := b.ties.of(b.commands)
+	if err := r.Client(0).Do(bounded(t), "REPLICAOF", "127.0.0.1", strconv.Itoa(master.Port)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.lease.lose(lapseGone)
+	celerytest.Eventually(t, "another connection", func() bool { return b.ties.of(b.commands) != first })
 }

@@ -19,17 +19,17 @@ func newEngine(b *Broker, ring *keyring) *engine {
 }
 
 // incarnate begins an incarnation: at the start, when the lease could not be renewed in time, since then anyone may have taken our claims,
-// and when another Redis process answers. Registry and lease are written first; then each claim is moved to a name of the new incarnation. What is not there any more
+// and when another Redis process answers; why says which. Registry and lease are written first; then each claim is moved to a name of the new incarnation. What is not there any more
 // was taken. Each step can be repeated after a cut, so an error means: call again.
-func (e *engine) incarnate(life context.Context) error {
+func (e *engine) incarnate(life context.Context, why lapse) error {
 	if e.next == nil {
 		e.next = &incarnation{id: newID(), tickets: newTickets(max(firstTickets, 2*(len(e.claims)+len(e.doubts)+len(e.waits))))}
 		e.next.moving = e.holdings(e.next.tickets)
 		e.next.keep = e.b.lease.lock(e.next.id)
 		if e.incarnation != "" {
 			e.tally.lapses.Add(1)
-			e.next.why = e.b.lease.lapse(time.Now())
-			e.log.Warn("claims may be gone: "+string(e.next.why), "id", e.incarnation, "next", "look which claims are still ours")
+			e.next.why = why
+			e.log.Warn("claims may be gone: "+string(why), "id", e.incarnation, "next", "look which claims are still ours")
 		}
 	}
 	n := e.next
@@ -37,13 +37,13 @@ func (e *engine) incarnate(life context.Context) error {
 	sent := time.Now()
 	ttl := e.b.opt.BusyLease
 	entry := e.b.lease.entry(n.tickets.total, e.known())
-	var old *redis.Cmd
-	if n.why == lapseGone {
-		old = e.batch.do(purposeRegistry, "HEXISTS", e.ring.nodes(), e.incarnation)
-	}
 	hset := e.batch.do(purposeRegistry, "HSET", e.ring.nodes(), n.id, entry)
 	set := e.batch.do(purposeLease, "SET", e.ring.lease(n.id), e.b.opt.Node, "PX", ttl.Milliseconds())
 	e.batch.do(purposeRegistry, "PUBLISH", e.ring.notice(), n.id)
+	var old *redis.Cmd // not the first: the connection to a replica ends if that is refused
+	if n.why == lapseGone {
+		old = e.batch.do(purposeRegistry, "HEXISTS", e.ring.nodes(), e.incarnation)
+	}
 	if err := e.execNow(life, hset, set); err != nil {
 		return err
 	}

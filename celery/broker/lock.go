@@ -18,15 +18,15 @@ func lockPath(dir, incarnation string) string {
 }
 
 func takeLock(path string) (*lockFile, error) {
-	return lockAt(path, os.O_CREATE)
+	return lockAt(path, os.O_CREATE, syscall.LOCK_EX)
 }
 
-func lockAt(path string, flag int) (*lockFile, error) {
+func lockAt(path string, flag, how int) (*lockFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|flag, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, errLocked
@@ -66,7 +66,7 @@ func owner(path string) (alive, dead bool) {
 	if path == "" {
 		return false, false
 	}
-	l, err := lockAt(path, 0)
+	l, err := lockAt(path, 0, syscall.LOCK_SH) // others may look at the same time, and are not the owner
 	if err != nil {
 		return errors.Is(err, errLocked), false
 	}

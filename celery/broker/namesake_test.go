@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,6 +84,30 @@ func TestWhoWasKilledIsNoNamesake(t *testing.T) {
 		if all := append(h.lines("WARN"), h.lines("INFO")...); len(all) > 0 {
 			t.Errorf("it says %q", all)
 		}
+	}
+}
+
+// All nodes of a host look at once whether one is dead, when another tells that it has begun.
+func TestWhoLooksIsNotTakenForTheOwner(t *testing.T) {
+	path := lockPath(t.TempDir(), "gone")
+	l, err := takeLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if alive, dead := owner(path); !alive || dead {
+		t.Errorf("of one that runs: alive %t, dead %t", alive, dead)
+	}
+	l.abandon()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil { // another is just looking
+		t.Fatal(err)
+	}
+	if alive, dead := owner(path); alive || !dead {
+		t.Errorf("of one that was killed: alive %t, dead %t", alive, dead)
 	}
 }
 

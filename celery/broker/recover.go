@@ -128,11 +128,11 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 	if over && err == nil && found > 0 {
 		found, err = r.sweep(life, id, n) // what is to be inherited is still there
 	}
-	if err != nil || found > 0 {
+	if err != nil {
 		return 0, err
 	}
-	if !over {
-		if killed && time.Since(r.dead[id]) < r.b.opt.severedSoon {
+	if !over || found > 0 {
+		if !over && killed && time.Since(r.dead[id]) < r.b.opt.severedSoon {
 			return time.Second, nil // Redis is about to see it
 		}
 		return 0, nil
@@ -150,7 +150,7 @@ func (r *recovery) visit(life context.Context, id string, n *node) (time.Duratio
 
 // severed tells whether all that a killed incarnation had sent has been done, if it ever will be, and then has its last entry in n.
 func (r *recovery) severed(life context.Context, id string, n *node, path string) (bool, error) {
-	asked, gone := r.b.ties.severed(life, path, r.b.aux)
+	asked, gone := r.b.ties.severed(life, path, r.b.aux, r.b.commands)
 	if asked {
 		r.b.tally.commands.add(purposeRecover, 1)
 	}

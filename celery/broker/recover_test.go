@@ -453,3 +453,32 @@ func TestARedisThatForgotAClaimHasItsMessageRunAgain(t *testing.T) {
 		t.Errorf("left: %q", keys)
 	}
 }
+
+// The reply that the lease was renewed in time may come when the next incarnation has been begun, and some claims have its names.
+func TestAnIncarnationThatWasBegunIsEnded(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	b := start(t, r.URL(0), func(o *Options) { o.StateDir = t.TempDir() })
+	came := make(chan *celery.Delivery, 1)
+	go func() {
+		d, _ := b.Next(bounded(t), nil)
+		came <- d
+	}()
+	celerytest.Eventually(t, "waits", func() bool { return b.Status().Blocked == 4 })
+	first := b.Status().Incarnation
+	begun := make(chan error, 1)
+	b.inbox.call(func() {
+		cut, cancel := context.WithCancel(context.Background())
+		cancel()
+		begun <- b.eng.incarnate(cut, lapseTime)
+	})
+	if err := <-begun; err == nil {
+		t.Fatal("it went through")
+	}
+	push(t, r.Client(0), "celery", "a")
+	if d := <-came; d == nil || idOf(d.Raw) != "a" {
+		t.Fatal("what came meanwhile is not delivered")
+	}
+	if s := b.Status(); s.Incarnation == first || s.Lapses != 1 {
+		t.Errorf("%d lapses, %s after %s", s.Lapses, s.Incarnation, first)
+	}
+}

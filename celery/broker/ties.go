@@ -110,16 +110,17 @@ func (t *ties) of(use *redis.Client) int64 {
 	return 0
 }
 
-// severed tells whether Redis is known to have ended all connections of the dead incarnation whose lock file this is. It is asked for one of
-// ours with them: an answer that lacks it proves nothing. Redis may not let us ask; then time has to tell.
-func (t *ties) severed(ctx context.Context, path string, ask *redis.Client) (asked, gone bool) {
+// severed tells whether Redis is known to have ended all connections of the dead incarnation whose lock file this is. It is asked for two of
+// ours with them: an answer that lacks one proves nothing, since what stands before Redis may know its own connections only, or that one
+// alone. Redis may not let us ask; then time has to tell.
+func (t *ties) severed(ctx context.Context, path string, ask, another *redis.Client) (asked, gone bool) {
 	text, err := os.ReadFile(path)
-	ours := t.of(ask)
+	ours := []int64{t.of(ask), t.of(another)}
 	theirs := strings.Fields(string(text))
-	if err != nil || ours == 0 || len(theirs) == 0 || len(theirs) > mostTies {
+	if err != nil || slices.Contains(ours, 0) || len(theirs) == 0 || len(theirs) > mostTies {
 		return false, false
 	}
-	args := []any{"CLIENT", "LIST", "ID", ours}
+	args := []any{"CLIENT", "LIST", "ID", ours[0], ours[1]}
 	for _, id := range theirs {
 		if n, err := strconv.ParseInt(id, 10, 64); err != nil || n <= 0 {
 			return false, false
@@ -136,5 +137,5 @@ func (t *ties) severed(ctx context.Context, path string, ask *redis.Client) (ask
 			return true, false
 		}
 	}
-	return true, listed(ours)
+	return true, listed(ours[0]) && listed(ours[1])
 }

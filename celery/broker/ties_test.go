@@ -79,8 +79,14 @@ func TestTheKilledAreRememberedWhileRedisServesThem(t *testing.T) {
 	celerytest.Eventually(t, "it to be forgotten", func() bool { first.Notice(); return !slices.Contains(nodeIDs(t, r), "gone") })
 }
 
-// Who starts in the moment of the death, before Redis has seen it, looks again soon.
+// Who starts in the moment of the death, before Redis has seen it, looks again soon, whether or not there was something to give back.
 func TestTheKilledAreLookedAtAgainSoon(t *testing.T) {
+	for name, held := range map[string][]string{"idle": nil, "busy": {"a"}} {
+		t.Run(name, func(t *testing.T) { lookedAtAgain(t, held) })
+	}
+}
+
+func lookedAtAgain(t *testing.T, held []string) {
 	r := celerytest.StartRedis(t)
 	c, ctx := r.Client(0), bounded(t)
 	b := start(t, r.URL(0), func(o *Options) { o.StateDir, o.PeersEvery, o.severedSoon = t.TempDir(), time.Hour, time.Hour })
@@ -94,10 +100,14 @@ func TestTheKilledAreLookedAtAgainSoon(t *testing.T) {
 	if err := os.WriteFile(lockPath(b.opt.StateDir, "gone"), fmt.Appendln(nil, number), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	push(t, c, "agensium:claim:gone:3:celery", held...)
 	c.HSet(ctx, "agensium:nodes", "gone", entry)
 	before := b.Status().Commands["recover"]
 	b.Notice()
-	celerytest.Eventually(t, "the first look", func() bool { return b.Status().Commands["recover"] > before+1 })
+	celerytest.Eventually(t, "the first look", func() bool {
+		s := b.Status()
+		return s.Commands["recover"] > before+1 && s.Recovered == uint64(len(held))
+	})
 	c.ClientKillByFilter(ctx, "ID", fmt.Sprint(number))
 	celerytest.Eventually(t, "it to be forgotten", func() bool { return !slices.Contains(nodeIDs(t, r), "gone") })
 }
@@ -120,6 +130,24 @@ func TestWhoMayNotAskWaitsForTheTime(t *testing.T) {
 	})
 	if d := time.Since(dead); d < time.Second {
 		t.Errorf("forgotten after %s", d)
+	}
+}
+
+// What stands before Redis may know its own connections only.
+func TestAListThatLacksOneOfOursProvesNothing(t *testing.T) {
+	b := start(t, celerytest.StartRedis(t).URL(0), func(o *Options) { o.StateDir = t.TempDir() })
+	path := lockPath(b.opt.StateDir, "gone")
+	if err := os.WriteFile(path, []byte("999998\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	severed := func() bool {
+		_, gone := b.ties.severed(bounded(t), path, b.aux, b.commands)
+		return gone
+	}
+	celerytest.Eventually(t, "what was never there to be gone", severed)
+	b.ties.tied(b.commands, 999999)
+	if severed() {
+		t.Error("gone, as far as the one of ours knows that is listed")
 	}
 }
 

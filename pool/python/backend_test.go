@@ -139,7 +139,7 @@ func TestGivenSettingsAreKnownHoweverTheyAreSpelled(t *testing.T) {
 func TestEarlySoftLimitCounts(t *testing.T) {
 	app, client := whole(t, nil)
 	executor := child1(t, app)
-	job := jobOf(client.one(t, `size.delay("x" * (40 << 20))`)) // longer to be read than the limit
+	job := jobOf(client.one(t, `size.delay("x" * (40 << 20), 30)`)) // longer to be read than the limit, as a rule
 	job.Soft, job.Hard = time.Millisecond, time.Hour
 	out, err := executor.Execute(context.Background(), job)
 	if err != nil || out.State != celery.StateFailure || !strings.Contains(out.Exception, "SoftTimeLimitExceeded") || len(out.Results) != 1 {

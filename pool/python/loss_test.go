@@ -260,6 +260,17 @@ func TestARetryThatCannotBeSent(t *testing.T) {
 	}
 }
 
+// A reload may have taken the task away since its process died.
+func TestNothingToRetry(t *testing.T) {
+	app, client := whole(t, nil)
+	job := jobOf(client.one(t, `app.send_task("nobody.knows")`))
+	job.Verdict = &celery.Verdict{State: celery.StateRetry, Type: "WorkerLostError", Module: "billiard.exceptions", Args: []any{"gone"}, CallBack: true}
+	out, err := child1(t, app).Execute(context.Background(), job)
+	if err != nil || out.State != celery.StateFailure || len(out.Results) != 1 || !strings.Contains(string(out.Results[0].Document), "WorkerLostError") {
+		t.Errorf("%+v %v", out, err)
+	}
+}
+
 func TestMessagesThatCannotBeRun(t *testing.T) {
 	app, client := whole(t, func(o *Options) { o.Conf = map[string]any{"accept_content": []string{"json"}} })
 	executor := child1(t, app)

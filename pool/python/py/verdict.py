@@ -75,7 +75,7 @@ def record(child, verdict, envelope):
                                   signum=None, expired=args[0] == 'expired')
         return states.REVOKED, exceptions.TaskRevokedError(args[0])
     exc = exception(verdict)
-    if verdict['State'] == states.RETRY and not exhausted(task, ctx):
+    if verdict['State'] == states.RETRY and task is not None and not exhausted(task, ctx):
         try:
             task.signature_from_request(ctx, countdown=task.default_retry_delay, retries=ctx.retries + 1).apply_async()
         except Exception:

@@ -246,7 +246,8 @@ def say(text, count=1):
 
 
 @app.task
-def size(data):
+def size(data, seconds=0):
+    time.sleep(seconds)
     return len(data)
 
 
