@@ -51,11 +51,16 @@ func TestWhoDoesNotKnowATaskLeavesItsResultToIt(t *testing.T) {
 
 func TestResultsThatNobodyStoresAreKnown(t *testing.T) {
 	ignored := celery.Options{IgnoreResult: true}
-	x := celery.S("t.x")
+	x, quiet := celery.S("t.x"), celery.S("t.quiet")
+	sender := celery.NewSender()
+	sender.Tasks = celery.NewMux()
+	celery.Handle(sender.Tasks, "t.quiet", func() {}, celery.IgnoreResult())
 	cases := map[string]struct {
 		sig  *celery.Signature
 		want bool
 	}{
+		"by its handler":  {quiet, true},
+		"the last so":     {celery.Chain(x, quiet), true},
 		"task":            {x.With(ignored), true},
 		"stored":          {x, false},
 		"end of a chain":  {celery.Chain(x, x.With(ignored)), true},
@@ -63,7 +68,7 @@ func TestResultsThatNobodyStoresAreKnown(t *testing.T) {
 		"body of a chord": {celery.Chord([]*celery.Signature{x, x}, x.With(ignored)), true},
 	}
 	for name, c := range cases {
-		if plan, _ := sent(t, celery.NewSender(), c.sig); plan.Result.Ignored != c.want {
+		if plan, _ := sent(t, sender, c.sig); plan.Result.Ignored != c.want {
 			t.Errorf("%s: ignored %t, want %t", name, plan.Result.Ignored, c.want)
 		}
 	}
