@@ -272,7 +272,7 @@ func (h *Handler) useRecord(t reflect.Type) {
 	}
 	h.record, h.params = t, nil
 	for _, f := range pyjson.FieldsOf(t) {
-		p := param{name: f.Name, kind: f.Type, index: f.Index, optional: f.OmitEmpty || f.Type.Kind() == reflect.Pointer}
+		p := param{name: f.Name, kind: f.Type, index: f.Index, optional: f.OmitEmpty || f.OmitZero || f.Type.Kind() == reflect.Pointer}
 		if fallback, ok := f.Tag.Lookup("default"); ok {
 			h.setDefault(&p, fallback)
 		}
