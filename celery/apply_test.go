@@ -82,6 +82,36 @@ func TestResultsThatNobodyStoresAreKnown(t *testing.T) {
 	}
 }
 
+func TestWhatATaskSendsHasItsPriorityIfItIsToInheritIt(t *testing.T) {
+	x := celery.S("t.x")
+	for inherit, want := range map[bool]int{true: 6, false: 0} {
+		s := celery.NewSender()
+		s.InheritPriority = inherit
+		sig := celery.Chord([]*celery.Signature{celery.Chain(x, x)}, x).With(celery.Options{Priority: 6})
+		_, tasks := sent(t, s, sig)
+		body, err := celery.Body(tasks[0].Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := celery.Open(tasks[0], body, "celery", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans, err := s.FollowUps(r, []byte("1"))
+		if err != nil || len(plans) != 1 || plans[0].Messages[0].Priority != want {
+			t.Errorf("inherit %t: the next step: %+v, %v", inherit, plans, err)
+		}
+		plan, err := s.Apply(celery.S("t.child"), nil, celery.Options{}, r)
+		if err != nil || plan.Messages[0].Priority != want {
+			t.Errorf("inherit %t: a child: %+v, %v", inherit, plan, err)
+		}
+		again, err := s.Retry(r, 0, 3)
+		if err != nil || again.Messages[0].Priority != 6 {
+			t.Errorf("inherit %t: a retry: %+v, %v", inherit, again, err)
+		}
+	}
+}
+
 func TestAChordsOptionsHoldForItsBody(t *testing.T) {
 	x := celery.S("t.x")
 	plan, tasks := sent(t, celery.NewSender(), celery.Chord([]*celery.Signature{x, x}, x).With(celery.Options{

@@ -121,6 +121,9 @@ func (a *applier) apply(sig *Signature, args []pyjson.Raw, over Options) (*Ref, 
 		o.TaskID = uuid.NewString()
 	}
 	if a.from != nil {
+		if a.InheritPriority && !a.again && o.Priority == 0 && (o.RootID == "" || o.ParentID == "") {
+			o.Priority = a.from.Priority
+		}
 		set(&o.RootID, first(o.RootID, first(a.from.RootID, a.from.ID)))
 		set(&o.ParentID, first(o.ParentID, a.from.ID))
 	}

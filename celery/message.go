@@ -30,6 +30,8 @@ type Sender struct {
 	Route   func(task string) string // queue of a task, or empty; nil: none
 	Tasks   *Mux                     // handlers whose [Expires] and [IgnoreResult] hold for messages that do not say; nil: none
 	Now     func() time.Time         // nil: time.Now
+
+	InheritPriority bool // what a task sends has its priority: task_inherit_parent_priority
 }
 
 // NewSender returns a sender of this process.
