@@ -51,11 +51,16 @@ func TestWhoDoesNotKnowATaskLeavesItsResultToIt(t *testing.T) {
 
 func TestResultsThatNobodyStoresAreKnown(t *testing.T) {
 	ignored := celery.Options{IgnoreResult: true}
-	x := celery.S("t.x")
+	x, quiet := celery.S("t.x"), celery.S("t.quiet")
+	sender := celery.NewSender()
+	sender.Tasks = celery.NewMux()
+	celery.Handle(sender.Tasks, "t.quiet", func() {}, celery.IgnoreResult())
 	cases := map[string]struct {
 		sig  *celery.Signature
 		want bool
 	}{
+		"by its handler":  {quiet, true},
+		"the last so":     {celery.Chain(x, quiet), true},
 		"task":            {x.With(ignored), true},
 		"stored":          {x, false},
 		"end of a chain":  {celery.Chain(x, x.With(ignored)), true},
@@ -63,7 +68,7 @@ func TestResultsThatNobodyStoresAreKnown(t *testing.T) {
 		"body of a chord": {celery.Chord([]*celery.Signature{x, x}, x.With(ignored)), true},
 	}
 	for name, c := range cases {
-		if plan, _ := sent(t, celery.NewSender(), c.sig); plan.Result.Ignored != c.want {
+		if plan, _ := sent(t, sender, c.sig); plan.Result.Ignored != c.want {
 			t.Errorf("%s: ignored %t, want %t", name, plan.Result.Ignored, c.want)
 		}
 	}
@@ -74,6 +79,36 @@ func TestResultsThatNobodyStoresAreKnown(t *testing.T) {
 	plan, _ = sent(t, celery.NewSender(), celery.Group(x, x).With(ignored))
 	if !plan.Result.Children[0].Ignored || !plan.Result.Children[1].Ignored {
 		t.Error("of a group that is sent so, all")
+	}
+}
+
+func TestWhatATaskSendsHasItsPriorityIfItIsToInheritIt(t *testing.T) {
+	x := celery.S("t.x")
+	for inherit, want := range map[bool]int{true: 6, false: 0} {
+		s := celery.NewSender()
+		s.InheritPriority = inherit
+		sig := celery.Chord([]*celery.Signature{celery.Chain(x, x)}, x).With(celery.Options{Priority: 6})
+		_, tasks := sent(t, s, sig)
+		body, err := celery.Body(tasks[0].Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := celery.Open(tasks[0], body, "celery", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans, err := s.FollowUps(r, []byte("1"))
+		if err != nil || len(plans) != 1 || plans[0].Messages[0].Priority != want {
+			t.Errorf("inherit %t: the next step: %+v, %v", inherit, plans, err)
+		}
+		plan, err := s.Apply(celery.S("t.child"), nil, celery.Options{}, r)
+		if err != nil || plan.Messages[0].Priority != want {
+			t.Errorf("inherit %t: a child: %+v, %v", inherit, plan, err)
+		}
+		again, err := s.Retry(r, 0, 3)
+		if err != nil || again.Messages[0].Priority != 6 {
+			t.Errorf("inherit %t: a retry: %+v, %v", inherit, again, err)
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ type Ref struct {
 	Parent   *Ref
 	Group    bool
 	Children []*Ref // of a group
-	Ignored  bool   // sent with IgnoreResult: there will be no result
+	Ignored  bool   // sent with IgnoreResult, or to a handler that has it: there will be no result
 }
 
 // appendTuple appends result.as_tuple(): [[id, parent], children].
@@ -121,6 +121,9 @@ func (a *applier) apply(sig *Signature, args []pyjson.Raw, over Options) (*Ref, 
 		o.TaskID = uuid.NewString()
 	}
 	if a.from != nil {
+		if a.InheritPriority && !a.again && o.Priority == 0 && (o.RootID == "" || o.ParentID == "") {
+			o.Priority = a.from.Priority
+		}
 		set(&o.RootID, first(o.RootID, first(a.from.RootID, a.from.ID)))
 		set(&o.ParentID, first(o.ParentID, a.from.ID))
 	}
@@ -132,7 +135,7 @@ func (a *applier) apply(sig *Signature, args []pyjson.Raw, over Options) (*Ref, 
 		return nil, err
 	}
 	a.plan.Messages = append(a.plan.Messages, m)
-	ref := &Ref{ID: o.TaskID, Ignored: o.IgnoreResult}
+	ref := &Ref{ID: o.TaskID, Ignored: a.ignores(sig)}
 	a.sent(ref)
 	return ref, nil
 }

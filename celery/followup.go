@@ -14,6 +14,9 @@ func (s *Sender) FollowUps(r *Request, value pyjson.Raw) ([]*Plan, error) {
 	args := []pyjson.Raw{value}
 	send := func(sig *Signature, over Options) error {
 		over.ParentID, over.RootID = r.ID, r.Root()
+		if s.InheritPriority {
+			over.Priority = r.Priority // stronger than the signature's own, as in Celery
+		}
 		plan, err := s.Apply(sig, args, over, r)
 		if err == nil {
 			plans = append(plans, plan)

@@ -32,7 +32,7 @@ func (a *applier) freeze(sig *Signature, f freezing) (*Ref, error) {
 	}
 	o := &sig.Options
 	o.freeze(f, a.ReplyTo)
-	return &Ref{ID: o.TaskID, Ignored: o.IgnoreResult}, nil
+	return &Ref{ID: o.TaskID, Ignored: a.ignores(sig)}, nil
 }
 
 func (o *Options) freeze(f freezing, replyTo string) {

@@ -30,6 +30,8 @@ type Sender struct {
 	Route   func(task string) string // queue of a task, or empty; nil: none
 	Tasks   *Mux                     // handlers whose [Expires] and [IgnoreResult] hold for messages that do not say; nil: none
 	Now     func() time.Time         // nil: time.Now
+
+	InheritPriority bool // what a task sends has its priority: task_inherit_parent_priority
 }
 
 // NewSender returns a sender of this process.
@@ -182,10 +184,10 @@ func (s *Sender) headers(w *objectWriter, sig *Signature, expires time.Time) {
 	w.text("argsrepr", pyjson.TupleOf(sig.Args))
 	w.text("kwargsrepr", pyjson.DictOf(sig.Kwargs))
 	w.text("origin", first(o.origin, s.Origin))
-	if h := s.Tasks.Lookup(sig.Task); !o.IgnoreResult && h == nil {
+	if !o.IgnoreResult && s.Tasks.Lookup(sig.Task) == nil {
 		w.raw("ignore_result", null) // the task's own option counts, which only its worker knows; since Celery 5.7 false would overrule it
 	} else {
-		w.value("ignore_result", o.IgnoreResult || h != nil && h.Options.IgnoreResult)
+		w.value("ignore_result", s.ignores(sig))
 	}
 	w.key("replaced_task_nesting")
 	w.dst = strconv.AppendInt(w.dst, int64(o.nesting), 10)
@@ -207,6 +209,12 @@ func (s *Sender) headers(w *objectWriter, sig *Signature, expires time.Time) {
 		}
 		w.dst = append(append(w.dst, ", "...), custom.dst[1:len(custom.dst)-1]...)
 	}
+}
+
+// ignores tells whether nobody will store the result of a plain signature, as far as it is known here.
+func (s *Sender) ignores(sig *Signature) bool {
+	h := s.Tasks.Lookup(sig.Task)
+	return sig.Options.IgnoreResult || h != nil && h.Options.IgnoreResult
 }
 
 func (w *objectWriter) textOrNull(key, value string) {

@@ -62,6 +62,8 @@ func RejectOnWorkerLost() Option { return func(h *Handler) { h.Options.RejectOnW
 func TrackStarted() Option { return func(h *Handler) { h.Options.TrackStarted = true } }
 
 // IgnoreResult stores no result; follow-ups (callbacks, the next step of a chain, the part of a chord) get it all the same.
+// Unlike the workers of Celery 5.7, ours store none either for a message with ignore_result=False: clients before 5.7 write that
+// into all messages for tasks that they do not know.
 func IgnoreResult() Option { return func(h *Handler) { h.Options.IgnoreResult = true } }
 
 // Limits sets the soft and hard time limits; 0 means what the configuration says for all tasks. At the soft one the
@@ -272,7 +274,7 @@ func (h *Handler) useRecord(t reflect.Type) {
 	}
 	h.record, h.params = t, nil
 	for _, f := range pyjson.FieldsOf(t) {
-		p := param{name: f.Name, kind: f.Type, index: f.Index, optional: f.OmitEmpty || f.Type.Kind() == reflect.Pointer}
+		p := param{name: f.Name, kind: f.Type, index: f.Index, optional: f.OmitEmpty || f.OmitZero || f.Type.Kind() == reflect.Pointer}
 		if fallback, ok := f.Tag.Lookup("default"); ok {
 			h.setDefault(&p, fallback)
 		}

@@ -36,6 +36,22 @@ type Process interface {
 	Done() <-chan struct{} // closed when the process is gone, also between tasks
 }
 
+// Runner is what an executor is besides if a task may run in another process than its own.
+type Runner interface {
+	PIDOf(t *celery.Task) int // 0 if the task does not run
+}
+
+// PIDOf is the process in which an executor runs a task; 0 if it does not run, or nobody can tell.
+func PIDOf(e Executor, t *celery.Task) int {
+	if r, ok := e.(Runner); ok {
+		return r.PIDOf(t)
+	}
+	if p, ok := e.(Process); ok {
+		return p.PID()
+	}
+	return 0
+}
+
 // Signaler is what an executor is besides if the task that it runs can be ended by a signal.
 type Signaler interface {
 	// Signal sends it to what runs the task, and returns false if that is another one by now, or if only killing is left. How

@@ -49,7 +49,6 @@ type slot struct {
 type Running struct {
 	Job     Job
 	Slot    int
-	PID     int
 	Started time.Time
 
 	cancel   context.CancelCauseFunc
@@ -250,7 +249,7 @@ func (s *slot) execute(job Job) (celery.Outcome, error) {
 	}
 	ctx, cancel := context.WithCancelCause(work)
 	defer cancel(nil)
-	s.running.Store(&Running{Job: job, Slot: s.id, PID: int(s.pid.Load()), Started: time.Now(), cancel: cancel, executor: s.executor})
+	s.running.Store(&Running{Job: job, Slot: s.id, Started: time.Now(), cancel: cancel, executor: s.executor})
 	s.to(Busy)
 	outcome, err := s.executor.Execute(ctx, job)
 	s.running.Store(nil)

@@ -46,6 +46,9 @@ func (p *Pool) Status() Status {
 	return status
 }
 
+// PID is the process in which the job runs, as [PIDOf] tells.
+func (r *Running) PID() int { return PIDOf(r.executor, r.Job.Task) }
+
 // Running lists the jobs in progress.
 func (p *Pool) Running() []*Running {
 	p.mu.Lock()

@@ -28,7 +28,7 @@ func (n nodeRequests) Active() []control.Request {
 	requests := make([]control.Request, 0, len(running))
 	for _, r := range running {
 		if r.Job.Verdict == nil {
-			requests = append(requests, control.Request{Task: r.Job.Task, Started: r.Started, PID: r.PID, Acknowledged: !n.acksLate(r.Job)})
+			requests = append(requests, control.Request{Task: r.Job.Task, Started: r.Started, PID: r.PID(), Acknowledged: !n.acksLate(r.Job)})
 		}
 	}
 	return requests

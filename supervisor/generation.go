@@ -90,6 +90,9 @@ func (m member) Signal(t *celery.Task, signal syscall.Signal) bool {
 	return ok && s.Signal(t, signal)
 }
 
+// PIDOf implements [pool.Runner].
+func (m member) PIDOf(t *celery.Task) int { return pool.PIDOf(m.Executor, t) }
+
 type memberProcess struct {
 	member
 	pool.Process

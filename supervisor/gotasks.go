@@ -47,6 +47,10 @@ func (s *Supervisor) fill(g *generation, now *settings, target, results *redisco
 	if g.app != nil && now.info.Settings.ResultBackend != "" && !s.recordsInGo(c) {
 		s.log.Warn("results of Go handlers and commands are not stored", "reason", "results.url is not set")
 	}
+	if name, _ := now.info.Conf["result_serializer"].(string); name != "" && name != "json" && s.recordsInGo(c) {
+		return &SetupError{Err: fmt.Errorf("results of Go handlers and commands are JSON, which an application with result_serializer = %q does not read", name),
+			Hint: `set result_serializer = "json" in the application, or leave the handlers and [[command]] out`}
+	}
 	g.goTasks = &goTasks{}
 	recorder, err := s.recorder(g.goTasks, now, target, results)
 	if err != nil {

@@ -47,6 +47,7 @@ func senderOf(info python.Info) *celery.Sender {
 	if q := info.Settings.DefaultQueue; q != "" {
 		sender.Queue = q
 	}
+	sender.InheritPriority, _ = info.Conf["task_inherit_parent_priority"].(bool)
 	return sender
 }
 

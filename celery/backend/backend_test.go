@@ -110,6 +110,21 @@ func TestAPartThatRanTwiceCountsOnce(t *testing.T) {
 }
 
 // Python's sender writes the size of a chord before it sends the last part, and only then removes what is left of the last run.
+func TestABodyThatCannotBeWrittenFailsOnce(t *testing.T) {
+	b, out, _ := newBackend(t)
+	body := celery.S("t.body").With(celery.Options{Serializer: "msgpack", LinkError: []*celery.Signature{celery.S("t.err")}})
+	part := open(t, b, celery.Chord([]*celery.Signature{celery.S("t.part")}, body))[0]
+	for range 2 {
+		if _, err := b.Done(t.Context(), backend.Record{Request: part}, pyjson.Raw("99999999999999999999")); err != nil {
+			t.Fatal(err)
+		}
+		part.Redelivered = true
+	}
+	if got := names(out.sent); len(got) != 1 || !strings.HasPrefix(got[0], "t.err(") {
+		t.Errorf("sent %v, want its errback once", got)
+	}
+}
+
 func TestAFrozenChordThatIsAppliedAgainRunsAgain(t *testing.T) {
 	b, out, r := newBackend(t)
 	parts := open(t, b, chord(2))

@@ -59,17 +59,19 @@ func (b *Backend) part(ctx context.Context, p chordPart, state celery.State, val
 	if err != nil {
 		return err
 	}
+	var plan *celery.Plan
+	if why == nil {
+		if plan, err = b.Sender.Apply(p.body, []pyjson.Raw{results}, celery.Options{}, r); err != nil {
+			exc := celery.ExceptionOf(err)
+			why = &failure{"Callback error: " + exc.Repr(), &exc}
+		}
+	}
 	if why != nil {
 		if err := b.failChord(ctx, p.body, why, r, nil); err != nil {
 			return err
 		}
 		_, err := b.close(ctx, p.group)
 		return err
-	}
-	plan, err := b.Sender.Apply(p.body, []pyjson.Raw{results}, celery.Options{}, r)
-	if err != nil {
-		exc := celery.ExceptionOf(err)
-		return b.failChord(ctx, p.body, &failure{"Callback error: " + exc.Repr(), &exc}, r, nil)
 	}
 	if err := b.perform(ctx, plan); err != nil {
 		return err

@@ -152,7 +152,6 @@ func (b *Batch) Len() int { return b.count }
 // Flush sends what was added and empties the batch. After an error some of it may have arrived.
 func (b *Batch) Flush() error {
 	messages := make([]celery.Message, 0, b.count)
-	from := celery.RequestFrom(b.ctx)
 	defer func() { b.plans, b.count = b.plans[:0], 0 }()
 	for _, p := range b.plans {
 		if len(p.Chords)+len(p.Groups) > 0 {
@@ -161,13 +160,18 @@ func (b *Batch) Flush() error {
 			}
 		}
 		messages = append(messages, p.Messages...)
-		if from != nil {
+	}
+	if err := b.client.producer.Publish(b.ctx, messages); err != nil {
+		return err
+	}
+	if from := celery.RequestFrom(b.ctx); from != nil {
+		for _, p := range b.plans {
 			for _, ref := range p.Sent {
 				from.Sent(ref)
 			}
 		}
 	}
-	return b.client.producer.Publish(b.ctx, messages)
+	return nil
 }
 
 // Result stands for the result of a task that was sent, or for those of a group.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -235,6 +236,17 @@ func TestTasksOfATaskAreItsChildren(t *testing.T) {
 	d := celery.Documents{}
 	if doc := string(d.Of(request, celery.StateSuccess, pyjson.Raw("1"), "").Document); !strings.Contains(doc, `"children": [[["`+child.ID()+`", null], null]]`) {
 		t.Errorf("got %s", doc)
+	}
+}
+
+func TestWhatCouldNotBeSentIsNoChild(t *testing.T) {
+	c := newClient(t, fmt.Sprintf("redis://127.0.0.1:%d/0", celerytest.FreePort(t)))
+	request := &celery.Request{Task: &celery.Task{ID: "parent", GroupIndex: -1}}
+	if _, err := c.Send(celery.WithRequest(t.Context(), request), "t.x"); err == nil {
+		t.Fatal("sent to nobody")
+	}
+	if children := request.Children(); len(children) > 0 {
+		t.Errorf("got %+v", children[0])
 	}
 }
 

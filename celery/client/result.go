@@ -11,8 +11,8 @@ import (
 	"github.com/agensium/agensium/celery/pyjson"
 )
 
-// ErrIgnored is the end of a wait for a task that was sent with IgnoreResult: nobody stores how it ends.
-var ErrIgnored = errors.New("its result is not stored: it was sent with IgnoreResult")
+// ErrIgnored is the end of a wait for a task that was sent with IgnoreResult, or to a handler that has it: nobody stores how it ends.
+var ErrIgnored = errors.New("its result is not stored: IgnoreResult")
 
 // ErrGroup refuses what only a task has: the results of a group are its Children's.
 var ErrGroup = errors.New("a group has no document of its own")

@@ -313,7 +313,7 @@ func appendStruct(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 	first := true
 	for _, f := range FieldsOf(v.Type()) {
 		fv, err := v.FieldByIndexErr(f.Index)
-		if err != nil || f.OmitEmpty && fv.IsZero() {
+		if err != nil || f.Omitted(fv) {
 			continue // a nil embedded pointer has no fields
 		}
 		if !first {

@@ -35,7 +35,7 @@ func (e *MismatchError) Error() string {
 // Decode reads raw, one checked value, into target, a pointer. kombu's typed objects become time.Time, uuid.UUID,
 // Decimal, Date, TimeOfDay and []byte; an interface takes nil, bool, int64, *big.Int, float64, string, []any,
 // map[string]any or one of those. A time.Duration is a number of seconds. Structs are read as encoding/json does, but for the
-// case of names: keys without a field are passed over, fields without a key stay as they are. An int is never made of a float with a fraction, nor anything of a string but
+// case of names and the option string: keys without a field are passed over, fields without a key stay as they are. An int is never made of a float with a fraction, nor anything of a string but
 // text types. Times without offset are of zone loc. The error is a *MismatchError or one of the target's own.
 func Decode(raw Raw, target any, loc *time.Location) error {
 	return DecodeValue(raw, reflect.ValueOf(target).Elem(), loc)

@@ -13,7 +13,23 @@ type Field struct {
 	Index     []int
 	Type      reflect.Type
 	OmitEmpty bool
+	OmitZero  bool
 	Tag       reflect.StructTag
+}
+
+// Omitted tells whether value, the field's, is left out of what is written. Unlike encoding/json, omitempty leaves out structs
+// that are zero.
+func (f *Field) Omitted(value reflect.Value) bool {
+	if !f.OmitEmpty && !f.OmitZero {
+		return false
+	}
+	switch value.Kind() {
+	case reflect.Slice, reflect.Map, reflect.Array:
+		if f.OmitEmpty && value.Len() == 0 {
+			return true
+		}
+	}
+	return value.IsZero()
 }
 
 var fieldCache sync.Map // reflect.Type → []Field
@@ -55,11 +71,12 @@ func collect(fields []Field, t reflect.Type, index []int, path []reflect.Type) [
 		if name == "" {
 			name = f.Name
 		}
-		omit := false
+		field := Field{Name: name, Index: at, Type: f.Type, Tag: f.Tag}
 		for option := range strings.SplitSeq(options, ",") {
-			omit = omit || option == "omitempty" || option == "omitzero"
+			field.OmitEmpty = field.OmitEmpty || option == "omitempty"
+			field.OmitZero = field.OmitZero || option == "omitzero"
 		}
-		fields = append(fields, Field{Name: name, Index: at, Type: f.Type, OmitEmpty: omit, Tag: f.Tag})
+		fields = append(fields, field)
 	}
 	return fields
 }

@@ -220,6 +220,15 @@ func TestStructsAreThoseOfEncodingJSON(t *testing.T) {
 		"pointer receiver":       &struct{ T celsius }{300},
 		"pointer receiver, list": []celsius{273, 274},
 		"pointers":               struct{ A, B *int }{new(int), nil},
+		"empty, left out": struct {
+			List []int          `json:",omitempty"`
+			Map  map[string]int `json:",omitempty"`
+			Text string         `json:",omitempty"`
+		}{List: []int{}, Map: map[string]int{}},
+		"empty, not zero": struct {
+			List []int `json:",omitzero"`
+			None []int `json:",omitzero"`
+		}{List: []int{}},
 	}
 	for name, v := range cases {
 		want, err := json.Marshal(v)

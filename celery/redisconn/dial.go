@@ -53,7 +53,7 @@ func dial(ctx context.Context, network, addr string, config *tls.Config, onDial 
 		onDial(raw)
 	}
 	if config == nil {
-		return &plainConn{greeting{Conn: raw}, raw.(syscall.Conn)}, nil
+		return &checkedConn{greeting{Conn: raw}, raw.(syscall.Conn)}, nil
 	}
 	config = config.Clone()
 	if config.ServerName == "" {
@@ -64,13 +64,14 @@ func dial(ctx context.Context, network, addr string, config *tls.Config, onDial 
 		_ = raw.Close()
 		return nil, &HandshakeError{Addr: addr, Err: err}
 	}
-	return &greeting{Conn: conn, secure: true}, nil
+	return &checkedConn{greeting{Conn: conn, secure: true}, raw.(syscall.Conn)}, nil
 }
 
-// plainConn lets go-redis see whether the server has closed an idle connection before it is used.
-type plainConn struct {
+// checkedConn lets go-redis see whether the server has closed an idle connection before it is used. Under TLS there is something to
+// read then, too: in the protocol that we speak, only what ends the connection comes unasked.
+type checkedConn struct {
 	greeting
 	raw syscall.Conn
 }
 
-func (c *plainConn) SyscallConn() (syscall.RawConn, error) { return c.raw.SyscallConn() }
+func (c *checkedConn) SyscallConn() (syscall.RawConn, error) { return c.raw.SyscallConn() }

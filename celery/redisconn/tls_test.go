@@ -143,3 +143,25 @@ func TestTLS(t *testing.T) {
 		expect(t, ping(url+"&ssl_certfile="+mine+"&ssl_keyfile="+myKey, nil), "", "")
 	})
 }
+
+// A provider closes connections that were idle. The next command, which may be a task that is sent, has nothing to do with that.
+func TestAConnectionThatWasClosedWhileIdleIsNotUsed(t *testing.T) {
+	a := newAuthority(t)
+	cert, key := a.issue("server", func(*x509.Certificate) {})
+	r, addr := a.start(cert, key, "--tls-auth-clients", "no")
+	killer := r.Client(0)
+	for name, url := range map[string]string{"plain": r.URL(0), "TLS": "rediss://" + addr + "/0?ssl_ca_certs=" + a.ca()} {
+		t.Run(name, func(t *testing.T) {
+			c := client(t, url, nil)
+			if err := c.Ping(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := killer.ClientKillByFilter(t.Context(), "TYPE", "normal").Result(); err != nil || n == 0 {
+				t.Fatalf("killed %d, %v", n, err)
+			}
+			if err := c.Ping(t.Context()).Err(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

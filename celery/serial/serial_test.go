@@ -130,6 +130,36 @@ func TestYAMLIsThatOfPyYAML(t *testing.T) {
 	}
 }
 
+// TestYAMLByHandIsReadAsPyYAMLDoes has what PyYAML reads and never writes.
+func TestYAMLByHandIsReadAsPyYAMLDoes(t *testing.T) {
+	texts := []string{"yes", "Off", "NO", "yEs", "1:30", "-1:30", "+190:20:30", "1:30:15.5", "-0:30.5", "0:30", "1:75", "!!bool 'on'", "{yes: 1, 0x10: 2, ~: 3, 1.50: 4}", "{a: 1, a: 2}",
+		"{b: 2, <<: {a: 1, b: 3}}", "[&x {a: 1}, {<<: *x, b: 2}]", "{<<: [{a: 1}, {a: 2, c: 3}], d: 4}", "[&x k, {*x : 1}]", "{<<: 1}", "{? [a] : 1}", "{2024-01-02: 1}"}
+	input, _ := json.Marshal(texts)
+	var want []string
+	if err := json.Unmarshal([]byte(celerytest.RunPython(t, celerytest.Venv(t, "celery-latest"), `
+import json, os, yaml
+from kombu.utils.json import dumps
+def read(text):
+    try:
+        return dumps(yaml.safe_load(text))
+    except Exception:
+        return 'refused'
+print(json.dumps([read(text) for text in json.loads(os.environ['TEXTS'])]))
+`, "TEXTS="+string(input))), &want); err != nil {
+		t.Fatal(err)
+	}
+	y, _ := serial.ByName("yaml")
+	for i, text := range texts {
+		got, err := y.Decode([]byte(text))
+		if err != nil {
+			got = []byte("refused")
+		}
+		if string(got) != want[i] {
+			t.Errorf("%s was read as %s, %v, want %s", text, got, err, want[i])
+		}
+	}
+}
+
 func TestFixtures(t *testing.T) {
 	for _, name := range []string{"serializer_msgpack", "serializer_yaml", "compression_gzip", "protocol1"} {
 		raw := celerytest.Load(t, "5.6.2", name).Messages[0].Raw

@@ -2,6 +2,7 @@ package serial
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -37,7 +38,7 @@ type converter struct {
 
 func (c *converter) node(dst []byte, n *yaml.Node, depth int) ([]byte, error) {
 	if c.left--; c.left < 0 || depth > pyjson.MaxDepth {
-		return dst, fmt.Errorf("too large once its aliases are followed")
+		return dst, errTooLarge
 	}
 	if tag := n.ShortTag(); n.Kind == yaml.SequenceNode && tag != "!!seq" || n.Kind == yaml.MappingNode && tag != "!!map" {
 		return dst, unsafeTag(n)
@@ -58,27 +59,106 @@ func (c *converter) node(dst []byte, n *yaml.Node, depth int) ([]byte, error) {
 		}
 		return append(dst, ']'), nil
 	case yaml.MappingNode:
-		dst = append(dst, '{')
-		var err error
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if i > 0 {
-				dst = append(dst, ", "...)
-			}
-			dst = append(pyjson.AppendString(dst, n.Content[i].Value), ": "...)
-			if dst, err = c.node(dst, n.Content[i+1], depth+1); err != nil {
-				return dst, err
-			}
+		members, err := c.members(n, depth)
+		if err != nil {
+			return dst, err
 		}
-		return append(dst, '}'), nil
+		return pyjson.Append(dst, members)
 	}
 	return scalar(dst, n)
 }
 
+// members are what a mapping becomes: what it merges, then its own. The last of a name counts.
+func (c *converter) members(n *yaml.Node, depth int) ([]pyjson.Member, error) {
+	var merged, own []pyjson.Member
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := followed(n.Content[i]), n.Content[i+1]
+		if key.ShortTag() == "!!merge" {
+			more, err := c.merge(followed(value), depth+1)
+			if err != nil {
+				return nil, err
+			}
+			merged = append(merged, more...)
+			continue
+		}
+		name, err := keyText(key)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := c.node(nil, value, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, pyjson.Member{Key: name, Value: raw})
+	}
+	at, members := map[string]int{}, []pyjson.Member{}
+	for _, m := range append(merged, own...) {
+		if i, twice := at[m.Key]; twice {
+			members[i] = m
+			continue
+		}
+		at[m.Key] = len(members)
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// merge reads what << stands before: a mapping, or several of which the first counts most.
+func (c *converter) merge(n *yaml.Node, depth int) ([]pyjson.Member, error) {
+	if c.left--; c.left < 0 || depth > pyjson.MaxDepth {
+		return nil, errTooLarge
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		return c.members(n, depth)
+	case yaml.SequenceNode:
+		var all []pyjson.Member
+		for _, e := range slices.Backward(n.Content) {
+			more, err := c.merge(followed(e), depth+1)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, more...)
+		}
+		return all, nil
+	}
+	return nil, fmt.Errorf("line %d: << merges a mapping or a list of them", n.Line)
+}
+
+// followed is what an alias stands for.
+func followed(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// keyText is a key as json.dumps writes what PyYAML makes of it.
+func keyText(n *yaml.Node) (text string, err error) {
+	if n.Kind != yaml.ScalarNode {
+		return "", fmt.Errorf("line %d: a key of a mapping is no scalar", n.Line)
+	}
+	raw, err := scalar(nil, n)
+	switch {
+	case err != nil:
+		return "", err
+	case raw[0] == '{':
+		return "", fmt.Errorf("line %d: a key of a mapping is a %s", n.Line, pyjson.TypeOf(raw))
+	case raw[0] == '"':
+		err = pyjson.Decode(raw, &text, nil)
+		return text, err
+	}
+	return string(raw), nil
+}
+
+var errTooLarge = errors.New("too large once its aliases are followed")
+
 // What PyYAML, which knows YAML 1.1, takes plain scalars for: the parser, which knows 1.2, sees other things in some of them.
 var (
-	plainInt   = regexp.MustCompile(`^[-+]?(0b[01_]+|0[0-7_]*|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$`)
-	plainFloat = regexp.MustCompile(`^([-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?|\.[0-9][0-9_]*([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$`)
-	plainTime  = regexp.MustCompile(`^([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?[ \t]*(Z|[-+][0-9]{1,2}(?::[0-9]{2})?)?)?$`)
+	plainInt    = regexp.MustCompile(`^[-+]?(0b[01_]+|0[0-7_]*|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$`)
+	plainFloat  = regexp.MustCompile(`^([-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?|\.[0-9][0-9_]*([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$`)
+	sexagesimal = regexp.MustCompile(`^[-+]?([1-9][0-9_]*(:[0-5]?[0-9])+|[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*)$`)
+	plainTime   = regexp.MustCompile(`^([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?[ \t]*(Z|[-+][0-9]{1,2}(?::[0-9]{2})?)?)?$`)
 )
 
 // tagOf is the tag that PyYAML finds for a scalar.
@@ -86,7 +166,12 @@ func tagOf(n *yaml.Node) string {
 	const quotedOrTagged = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle | yaml.TaggedStyle
 	tag := n.ShortTag()
 	switch {
-	case n.Style&quotedOrTagged != 0 || !strings.ContainsAny(n.Value[:min(1, len(n.Value))], "+-.0123456789"):
+	case n.Style&quotedOrTagged != 0:
+	case isBool(n.Value):
+		return "!!bool"
+	case !strings.ContainsAny(n.Value[:min(1, len(n.Value))], "+-.0123456789"):
+	case sexagesimal.MatchString(n.Value):
+		return tagSexagesimal
 	case plainInt.MatchString(n.Value):
 		return "!!int"
 	case plainFloat.MatchString(n.Value):
@@ -97,6 +182,39 @@ func tagOf(n *yaml.Node) string {
 		return "!!str"
 	}
 	return tag
+}
+
+// tagSexagesimal is ours, for an integer or a float in base 60.
+const tagSexagesimal = "!sexagesimal"
+
+// words are what PyYAML takes for truth values, in small letters, with a capital, or in capitals.
+var words = map[string]bool{"yes": true, "no": false, "true": true, "false": false, "on": true, "off": false}
+
+func isBool(text string) bool {
+	lower := strings.ToLower(text)
+	_, is := words[lower]
+	return is && (text == lower || text == strings.ToUpper(text) || text[1:] == lower[1:])
+}
+
+// inBase60 is the value of text, which is 90 for 1:30.
+func inBase60(text string) any {
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "+"), "_", "")
+	digits, negative := strings.CutPrefix(text, "-")
+	whole, fraction, isFloat := strings.Cut(digits, ".")
+	sum, base := new(big.Int), big.NewInt(60)
+	for part := range strings.SplitSeq(whole, ":") {
+		n, _ := new(big.Int).SetString(part, 10) // digits
+		sum.Add(sum.Mul(sum, base), n)
+	}
+	if negative {
+		sum.Neg(sum)
+	}
+	if !isFloat {
+		return sum
+	}
+	rest, _ := strconv.ParseFloat("0."+fraction+"0", 64)
+	f, _ := new(big.Float).SetInt(sum).Float64()
+	return f + math.Copysign(rest, f)
 }
 
 // isTime tells whether text is a time, or a date with all its digits.
@@ -118,7 +236,14 @@ func scalar(dst []byte, n *yaml.Node) ([]byte, error) {
 		if parts := plainTime.FindStringSubmatch(n.Value); parts != nil {
 			return timestamp(dst, n, parts)
 		}
-	case "!!null", "!!bool", "!!float", "!!binary":
+	case tagSexagesimal:
+		return pyjson.Append(dst, inBase60(n.Value))
+	case "!!bool":
+		if !isBool(n.Value) {
+			break
+		}
+		return strconv.AppendBool(dst, words[strings.ToLower(n.Value)]), nil
+	case "!!null", "!!float", "!!binary":
 		var v any
 		if err := n.Decode(&v); err != nil {
 			return dst, err

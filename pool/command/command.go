@@ -77,6 +77,24 @@ type executor struct {
 
 	mu   sync.Mutex
 	task *celery.Task // whose program runs
+	pid  int          // of the program; 0 if it has not started
+}
+
+// PIDOf is the task's program. See pool.Runner.
+func (e *executor) PIDOf(t *celery.Task) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.task != t {
+		return 0
+	}
+	return e.pid
+}
+
+// started notes the program.
+func (e *executor) started(pid int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pid = pid
 }
 
 // Signal sends a signal to the program's process group. See pool.Signaler.
@@ -98,7 +116,7 @@ func (e *executor) Signal(t *celery.Task, signal syscall.Signal) bool {
 func (e *executor) runs(t *celery.Task) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.task = t
+	e.task, e.pid = t, 0
 	select {
 	case <-e.signals:
 	default:
@@ -139,7 +157,7 @@ func (e *executor) Execute(ctx context.Context, job pool.Job) (celery.Outcome, e
 		}
 	}
 	began := time.Now()
-	run := process{spec: spec, argv: argv, request: r, victim: e.OOMScoreAdj(), signals: e.signals, log: e.log.With("task", spec.Task, "id", r.ID)}
+	run := process{spec: spec, argv: argv, request: r, victim: e.OOMScoreAdj(), signals: e.signals, started: e.started, log: e.log.With("task", spec.Task, "id", r.ID)}
 	e.runs(job.Task)
 	end, err := run.do(ctx, job.Soft, job.Hard)
 	e.runs(nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +231,31 @@ func TestLimitsAndKills(t *testing.T) {
 			}
 			celerytest.Eventually(t, "the program's own child is gone", func() bool { return !child.Alive(pid) })
 		})
+	}
+}
+
+func TestTheProgramOfATaskIsTold(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	e, r := executor(t, command.Spec{Run: sh(`echo $$ > "$1.tmp"; mv "$1.tmp" "$1"; trap 'exit 0' TERM; while :; do sleep 0.01; done`, file)})
+	j := job(t, celery.S("t.x"))
+	pids := make(chan int, 1)
+	go func() {
+		celerytest.Eventually(t, "the program runs", func() bool { _, err := os.Stat(file); return err == nil })
+		pids <- pool.PIDOf(e, j.Task)
+		e.(pool.Signaler).Signal(j.Task, unix.SIGTERM)
+	}()
+	if _, err := e.Execute(t.Context(), j); err != nil {
+		t.Fatal(err, r.said)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid := <-pids; strings.TrimSpace(string(text)) != strconv.Itoa(pid) {
+		t.Errorf("got %d, want %s", pid, text)
+	}
+	if pid := pool.PIDOf(e, j.Task); pid != 0 {
+		t.Errorf("when it has ended: %d", pid)
 	}
 }
 

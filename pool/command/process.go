@@ -33,6 +33,7 @@ type process struct {
 	request *celery.Request
 	victim  int                   // Options.OOMScoreAdj
 	signals <-chan syscall.Signal // that somebody asks to be sent
+	started func(pid int)
 	log     hclog.Logger
 }
 
@@ -74,6 +75,7 @@ func (p *process) do(ctx context.Context, soft, hard time.Duration) (end, error)
 	if err != nil {
 		return end{}, explained(err)
 	}
+	p.started(proc.PID())
 	child.PreferAsVictim(proc.PID(), p.victim)
 	p.log.Debug("command started", "pid", proc.PID(), "program", path)
 	var e end

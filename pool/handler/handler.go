@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -265,6 +266,9 @@ func (e *executor) giveUp(began time.Time, loss *celery.Loss) (result, *celery.L
 	e.log.Log(level, "handler given up", "reason", loss.Cause, "error", loss.Detail, "next", "slot waits until it ends")
 	return result{took: time.Since(began)}, loss
 }
+
+// PIDOf is our own process, as it is with Celery's pools of threads. See pool.Runner.
+func (e *executor) PIDOf(*celery.Task) int { return os.Getpid() }
 
 // Close returns when no goroutine of the executor is left, or with an error when ctx ends first.
 func (e *executor) Close(ctx context.Context) error {

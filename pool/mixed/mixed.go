@@ -104,6 +104,9 @@ func (e *executor) Signal(t *celery.Task, signal syscall.Signal) bool {
 	return ok && s.Signal(t, signal)
 }
 
+// PIDOf tells where a task runs. See pool.Runner.
+func (e *executor) PIDOf(t *celery.Task) int { return pool.PIDOf(e.choose(t.Name), t) }
+
 // Close ends all executors of the slot.
 func (e *executor) Close(ctx context.Context) error {
 	var errs []error
