@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,63 +38,6 @@ type Options struct {
 	Ignore   bool     // store no result of any task: task_ignore_result
 	Overdue  *Overdue // shared by factories that follow one another in a pool; nil: of this factory alone
 	Log      hclog.Logger
-}
-
-// Overdue are the goroutines of a pool that were given up. Each holds its slot until it ends, whichever factory fills the slot then.
-type Overdue struct {
-	mu    sync.Mutex
-	slots map[int]<-chan struct{} // by slot: closed when the goroutine that was given up there has ended
-}
-
-// Running is the number of those that have not ended.
-func (o *Overdue) Running() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	n := 0
-	for _, ended := range o.slots {
-		select {
-		case <-ended:
-		default:
-			n++
-		}
-	}
-	return n
-}
-
-// Holds tells whether one of them holds the slot.
-func (o *Overdue) Holds(slot int) bool {
-	select {
-	case <-o.of(slot):
-		return false
-	default:
-		return o.of(slot) != nil
-	}
-}
-
-func (o *Overdue) of(slot int) <-chan struct{} {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.slots[slot]
-}
-
-func (o *Overdue) add(slot int, ended <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.slots == nil {
-		o.slots = map[int]<-chan struct{}{}
-	}
-	o.slots[slot] = ended
-}
-
-// remove forgets the goroutine of a slot, if it is still that one.
-func (o *Overdue) remove(slot int, ended <-chan struct{}) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was := o.slots[slot] == ended
-	if was {
-		delete(o.slots, slot)
-	}
-	return was
 }
 
 // Handlers makes executors. It is the pool.Factory of Go handlers.
