@@ -1,11 +1,9 @@
 package broker
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,32 +13,14 @@ import (
 	"github.com/agensium/agensium/celery/celerytest"
 )
 
-// heard is the log of a broker.
-type heard struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+// aboutNamesakes has the lines about nodes of our name, of a level or of all.
+func aboutNamesakes(log *lines, level string) []string {
+	return log.with("["+level, "another node of this name")
 }
 
-func (h *heard) Write(b []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.Write(b)
-}
-
-// lines has the lines about nodes of our name, of a level or of all.
-func (h *heard) lines(level string) (found []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for line := range strings.Lines(h.text.String()) {
-		if strings.Contains(line, "["+level) && strings.Contains(line, "another node of this name") {
-			found = append(found, line)
-		}
-	}
-	return found
-}
-
-func (h *heard) in(dir string) func(*Options) {
-	return func(o *Options) { o.StateDir, o.Log = dir, hclog.New(&hclog.LoggerOptions{Output: h}) }
+// heard has a broker keep its locks in dir and write its log to be looked at.
+func heard(log *lines, dir string) func(*Options) {
+	return func(o *Options) { o.StateDir, o.Log = dir, hclog.New(&hclog.LoggerOptions{Output: log}) }
 }
 
 // looks waits until a broker has looked at the others another n times.
@@ -53,18 +33,18 @@ func looks(t *testing.T, b *Broker, n uint64) {
 func TestTheYoungerOfTwoNodesOfOneNameSaysSo(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	dir := t.TempDir()
-	var old, young heard
-	a := start(t, r.URL(0), old.in(dir))
+	var old, young lines
+	a := start(t, r.URL(0), heard(&old, dir))
 	celerytest.Eventually(t, "connects", func() bool { return a.Status().Connected })
-	b := start(t, r.URL(0), young.in(dir))
-	celerytest.Eventually(t, "the warning", func() bool { return len(young.lines("WARN")) == 1 })
+	b := start(t, r.URL(0), heard(&young, dir))
+	celerytest.Eventually(t, "the warning", func() bool { return len(aboutNamesakes(&young, "WARN")) == 1 })
 	looks(t, a, 2)
 	looks(t, b, 2)
-	said := young.lines("WARN")
+	said := aboutNamesakes(&young, "WARN")
 	if len(said) != 1 || !strings.Contains(said[0], fmt.Sprint("pid=", os.Getpid(), " ")) || !strings.Contains(said[0], "-n") {
 		t.Errorf("%q", said)
 	}
-	if all := append(old.lines("WARN"), append(old.lines("INFO"), young.lines("INFO")...)...); len(all) > 0 {
+	if all := append(aboutNamesakes(&old, "WARN"), append(aboutNamesakes(&old, "INFO"), aboutNamesakes(&young, "INFO")...)...); len(all) > 0 {
 		t.Errorf("besides: %q", all)
 	}
 	push(t, r.Client(0), "celery", "a", "b", "c")
@@ -76,12 +56,12 @@ func TestWhoWasKilledIsNoNamesake(t *testing.T) {
 	dir := t.TempDir()
 	push(t, r.Client(0), "celery", "a")
 	for range 3 {
-		var h heard
-		b := start(t, r.URL(0), h.in(dir))
+		var h lines
+		b := start(t, r.URL(0), heard(&h, dir))
 		next(t, b, nil)
 		celerytest.Eventually(t, "the lives before to be forgotten", func() bool { return len(nodeIDs(t, r)) == 1 })
 		b.crash()
-		if all := append(h.lines("WARN"), h.lines("INFO")...); len(all) > 0 {
+		if all := append(aboutNamesakes(&h, "WARN"), aboutNamesakes(&h, "INFO")...); len(all) > 0 {
 			t.Errorf("it says %q", all)
 		}
 	}
@@ -114,14 +94,14 @@ func TestWhoLooksIsNotTakenForTheOwner(t *testing.T) {
 // Of another host the lease tells, at the start only that there was one.
 func TestANamesakeElsewhereIsKnownToRunWhenItsLeaseWasRenewed(t *testing.T) {
 	r := celerytest.StartRedis(t)
-	var old, young heard
-	a := start(t, r.URL(0), old.in(""))
+	var old, young lines
+	a := start(t, r.URL(0), heard(&old, ""))
 	celerytest.Eventually(t, "connects", func() bool { return a.Status().Connected })
 	short := func(o *Options) { o.BusyLease, o.IdleLease = time.Second, time.Second }
-	b := start(t, r.URL(0), young.in(""), short)
-	celerytest.Eventually(t, "the warning", func() bool { b.Notice(); return len(young.lines("WARN")) == 1 })
+	b := start(t, r.URL(0), heard(&young, ""), short)
+	celerytest.Eventually(t, "the warning", func() bool { b.Notice(); return len(aboutNamesakes(&young, "WARN")) == 1 })
 	looks(t, b, 2)
-	if said := young.lines(""); len(said) != 2 || !strings.Contains(said[0], "[INFO]") || !strings.Contains(said[1], "[WARN]") {
+	if said := aboutNamesakes(&young, ""); len(said) != 2 || !strings.Contains(said[0], "[INFO]") || !strings.Contains(said[1], "[WARN]") {
 		t.Errorf("it says %q", said)
 	}
 }
