@@ -17,7 +17,7 @@ func (e *engine) setSpare(told func()) {
 		last := len(e.unserved) - 1
 		e.held = e.unserved[last]
 		e.unserved = e.unserved[:last]
-		told()
+		e.tell()
 	case told == nil && c != nil && c.heir:
 		e.held = nil
 		e.unserved = append(e.unserved, c)
@@ -50,8 +50,14 @@ func (e *engine) hold(c *claim) bool {
 	}
 	e.held = c
 	e.b.lease.busy(true)
-	e.spare()
+	e.tell()
 	return true
+}
+
+// tell says that a message is held: who is told finds it so.
+func (e *engine) tell() {
+	e.tally.held.Store(true)
+	e.spare()
 }
 
 // handHeld gives the claim that is held to a slot.
