@@ -16,9 +16,17 @@ func init() {
 	}
 }
 
-// beParent starts a program that has a child of its own, and waits for its own end.
+// beParent starts a program that has a child of its own, lets it say who they are once it is bound, and waits for its own end.
 func beParent() {
-	if _, err := Start(Spec{Path: "/bin/sh", Args: []string{"-c", "sleep 600 & echo $$ $!; wait"}, Output: os.Stdout, Bound: true}); err != nil {
+	bound, say, err := os.Pipe()
+	if err == nil {
+		_, err = Start(Spec{Path: "/bin/sh", Args: []string{"-c", "sleep 600 & read said; echo $$ $!; wait"},
+			Input: bound, Output: os.Stdout, Bound: true})
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(say, "bound")
+	}
+	if err != nil {
 		fmt.Println(err)
 	}
 	select {}

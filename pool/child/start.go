@@ -67,10 +67,10 @@ func Start(s Spec) (*Process, error) {
 		}
 		return nil, fmt.Errorf("start %s: %w", s.Path, err)
 	}
-	release(cmd.Process.Pid)
-	if s.Bound {
+	if s.Bound { // who is killed before this leaves a process behind: the kernel binds only a group that is there
 		bind(give, cmd.Process.Pid)
 	}
+	release(cmd.Process.Pid)
 	p := &Process{cmd: cmd, lifeline: hold, done: make(chan struct{})}
 	go p.wait()
 	return p, nil
