@@ -20,7 +20,8 @@ var ErrGroup = errors.New("a group has no document of its own")
 // Get waits until the task has ended and reads its value into target, a pointer; nil drops the value. It waits for
 // the publication of the result and does not poll. For a group the values of its tasks are read as a list, and the first of them that fails
 // ends the wait. A task that failed gives a *TaskError, and so does a step before it in its chain that failed or was revoked, since the task
-// will never run then.
+// will never run then. An outage of Redis during the wait is waited out; one at its beginning gives the error of a few attempts to connect, after
+// which Get may be called again.
 func (r *Result) Get(ctx context.Context, target any) error {
 	docs, err := r.gather(ctx, true)
 	if err != nil {
