@@ -3,6 +3,7 @@ package broker
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/agensium/agensium/celery"
@@ -50,6 +51,39 @@ func TestRedisWasEmptiedAndTheLeaseToldFirst(t *testing.T) {
 		t.Error(err)
 	}
 	ended(t, r, b)
+}
+
+func TestRedisWasRestartedWithoutItsDataWhileATaskRan(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	b := start(t, r.URL(0))
+	push(t, r.Client(0), "celery", "a")
+	d := next(t, b, nil)
+	r.Restart()
+	if err := b.Settle(bounded(t), *acked(d)); err != nil {
+		t.Error(err)
+	}
+	ended(t, r, b)
+}
+
+// A replica that was promoted loaded nothing, either.
+func TestAReplicaDidNotBeginEmpty(t *testing.T) {
+	r, master := celerytest.StartRedis(t), celerytest.StartRedis(t)
+	c := r.Client(0)
+	began := func() bool { return beganEmpty(c.Do(bounded(t), "INFO")) }
+	if !began() {
+		t.Error("a new server did not")
+	}
+	replicaOf := func(args ...any) {
+		if err := c.Do(bounded(t), append([]any{"REPLICAOF"}, args...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replicaOf("127.0.0.1", strconv.Itoa(master.Port))
+	celerytest.Eventually(t, "the copy", func() bool { return strings.Contains(c.Info(bounded(t), "replication").Val(), "master_link_status:up") })
+	replicaOf("NO", "ONE")
+	if began() {
+		t.Error("one that was a replica did")
+	}
 }
 
 // While others may still have the registry, a claim that is not there may be theirs.

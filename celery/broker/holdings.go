@@ -74,7 +74,7 @@ func (e *engine) forget(c *claim) {
 	}
 	c.forgotten = true
 	e.tally.forgotten.Add(1)
-	e.log.Warn("claim is gone from Redis, and no node has taken it: FLUSHALL, eviction, or somebody deleted it", "queue", c.Queue, "key", c.name,
+	e.log.Warn("claim is gone from Redis, and no node has taken it: FLUSHALL, eviction, a restart without data, or somebody deleted it", "queue", c.Queue, "key", c.name,
 		"next", "it is not run again; what results it brings are stored")
 }
 

@@ -40,16 +40,24 @@ func (e *engine) incarnate(life context.Context, why lapse) error {
 	hset := e.batch.do(purposeRegistry, "HSET", e.ring.nodes(), n.id, entry)
 	set := e.batch.do(purposeLease, "SET", e.ring.lease(n.id), e.b.opt.Node, "PX", ttl.Milliseconds())
 	e.batch.do(purposeRegistry, "PUBLISH", e.ring.notice(), n.id)
-	var old *redis.Cmd // not the first: the connection to a replica ends if that is refused
-	if n.why == lapseGone {
+	var old, info *redis.Cmd // not the first: the connection to a replica ends if that is refused
+	switch n.why {
+	case lapseGone:
 		old = e.batch.do(purposeRegistry, "HEXISTS", e.ring.nodes(), e.incarnation)
+	case lapseServer:
+		info = e.batch.do(purposeRegistry, "INFO")
 	}
 	if err := e.execNow(life, hset, set); err != nil {
 		return err
 	}
-	if old != nil && !n.emptied && old.Err() == nil && !took(old) { // it would be the registry that tells others of our claims
+	switch {
+	case n.emptied:
+	case old != nil && old.Err() == nil && !took(old): // it would be the registry that tells others of our claims
 		n.emptied = true
-		e.log.Warn("Redis was emptied while this node worked: what waited in it is gone", "next", "go on; what runs is not run again, and its results are stored")
+		e.log.Warn("Redis was emptied while this node worked: what waited in it is gone", "next", onEmptied)
+	case info != nil && beganEmpty(info):
+		n.emptied = true
+		e.log.Warn("Redis was started anew without its data: what waited in it is gone", "next", onEmptied)
 	}
 	AtRegistered.Pass()
 	if err := e.moveHoldings(life); err != nil {
@@ -78,6 +86,8 @@ func (e *engine) incarnate(life context.Context, why lapse) error {
 	}
 	return nil
 }
+
+const onEmptied = "go on; what runs is not run again, and its results are stored"
 
 // incarnation is one in the making.
 type incarnation struct {

@@ -93,6 +93,14 @@ func (s *server) back(started time.Time, grace time.Duration) time.Duration {
 	return wait
 }
 
+// beganEmpty tells whether the process that answered INFO is known to have begun with no data at all: no snapshot, no log of commands, no
+// master that it copied. One that does not tell, as before Redis 7, is not known to.
+func beganEmpty(answer *redis.Cmd) bool {
+	info, err := answer.Text()
+	return err == nil && field(info, "rdb_last_load_keys_loaded:") == "0" && field(info, "aof_enabled:") == "0" &&
+		field(info, "role:") == "master" && field(info, "second_repl_offset:") == "-1"
+}
+
 // field is a value of INFO.
 func field(info, name string) string {
 	_, rest, _ := strings.Cut(info, name)

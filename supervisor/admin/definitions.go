@@ -99,7 +99,7 @@ var (
 	tasksRunning = define("tasks_running", gauge, "Tasks that run now.")
 	redeliveries = define("redeliveries_total", counter, "Tasks begun that had been delivered before.")
 	messages     = define("messages_total", counter, "What became of messages.", "event").
-			of("claimed, settled, taken (by another node after our lease ended), forgotten (gone from Redis though nobody may have taken it: FLUSHALL, eviction), put_back, recovered (from dead nodes), parked (until their ETA), woken, restored (from stock Celery's unacked), buried (dead letters)")
+			of("claimed, settled, taken (by another node after our lease ended), forgotten (gone from Redis though nobody may have taken it: FLUSHALL, eviction, a restart without data), put_back, recovered (from dead nodes), parked (until their ETA), woken, restored (from stock Celery's unacked), buried (dead letters)")
 
 	queueDepth  = define("queue_depth", gauge, "Messages that wait and may run now, all priorities. Read when scraped, at most every 15 s.", "queue")
 	queueOldest = define("queue_oldest_seconds", gauge, "About how long the oldest of them has waited, reckoned from the looks at the queue.", "queue")
