@@ -90,6 +90,7 @@ var ourOwn = []string{
 	"inspect conf.worker_concurrency: Celery has none",
 	"inspect stats.pool.implementation: Celery has none", "inspect stats.broker.credential_provider: Celery has none", // newer releases have them
 	"inspect objgraph.error", "inspect memsample", "inspect memdump", // which look into a Python process
+	`outcome of USR1.ok: "FAILURE SoftTimeLimitExceeded()" instead of "REVOKED`, // Celery's child writes the one and its parent the other, in no order
 }
 
 // differences lists where got lacks something of want, has more, or has it in another type. Replies that are one text, {"ok": text} or an error,
