@@ -23,12 +23,13 @@ const (
 
 // settlement decides how a job's delivery ends: the table of protocol notes D.1. Whatever is stored is stored first. A stored
 // SUCCESS is never overwritten: where there may be one, it is looked up first. That is so for a redelivered message, and for
-// a RETRY, since the message of the retry is published before its document gets here.
+// a RETRY: its message is published before its document gets here, so that the task may have ended elsewhere meanwhile, be it with a failure.
 //
 // A task that is acknowledged early (acks_late off) keeps its claim until it has ended all the same, so that its death
 // can be told from its success; but it is never run a second time.
 func (r rules) settlement(f pool.Finished, o celery.TaskOptions) broker.Settlement {
-	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results, CheckSuccess: f.Job.Task.Redelivered || f.Outcome.State == celery.StateRetry}
+	s := broker.Settlement{Action: broker.Ack, Results: f.Outcome.Results,
+		CheckSuccess: f.Job.Task.Redelivered, CheckEnd: f.Outcome.State == celery.StateRetry}
 	if v := f.Job.Verdict; v != nil {
 		if f.Outcome.State == celery.StateLost || f.Outcome.State == celery.StateRejected { // it is not recorded: whoever claims the message next sees to it
 			return r.lost(f, o, s)

@@ -85,8 +85,8 @@ func TestSettlement(t *testing.T) {
 			if got.Dead != nil {
 				dead = got.Dead.Cause
 			}
-			if got.Action != test.action || got.Died != test.died || dead != test.dead || got.CheckSuccess != test.check {
-				t.Errorf("%s, died %t, dead letter %q, check %t", got.Action, got.Died, dead, got.CheckSuccess)
+			if got.Action != test.action || got.Died != test.died || dead != test.dead || (got.CheckSuccess || got.CheckEnd) != test.check {
+				t.Errorf("%s, died %t, dead letter %q, check %t", got.Action, got.Died, dead, got.CheckSuccess || got.CheckEnd)
 			}
 			if diff := cmp.Diff(test.outcome.Results, got.Results); diff != "" {
 				t.Error("results are dropped:", diff)

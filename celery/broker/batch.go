@@ -58,6 +58,15 @@ func (b *batch) set(key string, doc []byte) *redis.StatusCmd {
 	return add(b, purposeResult, r.cmd)
 }
 
+// replace is set that answers what it replaced.
+func (b *batch) replace(key string, doc []byte) *redis.StatusCmd {
+	args := []any{"SET", key, doc}
+	if b.expires != nil {
+		args = append(args, "EX", b.expires)
+	}
+	return add(b, purposeResult, redis.NewStatusCmd(context.Background(), append(args, "GET")...))
+}
+
 func (b *batch) publish(key string, doc []byte) *redis.IntCmd {
 	r := b.pubs.take()
 	r.key, r.value.b = key, doc

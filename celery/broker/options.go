@@ -169,6 +169,7 @@ type Settlement struct {
 	Dead         *DeadLetter // Bury: what is to be known of it; the broker fills in id, time, node, queue and message
 	Died         bool        // Requeue: whoever ran it died; the delivery count is raised
 	CheckSuccess bool        // never overwrite a stored SUCCESS: asked for when the delivery is a redelivery (protocol notes C.2)
+	CheckEnd     bool        // nor any end of the task that came after the delivery: asked for when the message of a retry is out already
 }
 
 // Finished is a delivery with its settlement.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/agensium/agensium/celery"
 )
 
 // storer writes results that must be stored before the claim is touched: on another server, after Redis refused to store one, or when the
@@ -38,7 +40,7 @@ func newStorer(b *Broker) *storer {
 
 // first tells whether the results of a settlement have to go this way.
 func (s *storer) first(f *Settlement) bool {
-	return s.b.store != nil || f.CheckSuccess || s.careful.Load()
+	return s.b.store != nil || f.CheckSuccess || f.CheckEnd || s.careful.Load()
 }
 
 // refused is called when Redis refused a result in a pipeline that also held the acknowledgement (OOM refuses SET and not DEL): from
@@ -117,17 +119,24 @@ func (s *storer) run(life context.Context) {
 // store writes the results of all and hands each that is stored back to the engine. It returns those that are not.
 func (s *storer) store(life context.Context, all []*work) ([]*work, error) {
 	defer s.batch.reset()
-	skip, err := s.successes(life, all)
+	stays, err := s.lookUp(life, all)
 	if err != nil {
 		return all, err
 	}
 	s.batch.reset()
 	for _, w := range all {
-		for _, r := range w.finished.Settlement.Results {
-			if skip[r.Key] {
+		results, put := w.finished.Settlement.Results, s.batch.set
+		switch {
+		case len(w.ousted) > 0:
+			results = w.ousted
+		case w.finished.looksFirst():
+			put = s.batch.replace
+		}
+		for _, r := range results {
+			if stays[r.Key] {
 				continue
 			}
-			w.sets = append(w.sets, s.batch.set(r.Key, r.Document))
+			w.sets = append(w.sets, put(r.Key, r.Document))
 			w.pubs = append(w.pubs, s.batch.publish(r.Key, r.Document))
 		}
 	}
@@ -137,13 +146,15 @@ func (s *storer) store(life context.Context, all []*work) ([]*work, error) {
 	left := all[:0]
 	for _, w := range all {
 		stored, refusal := w.storedNow()
+		if stored {
+			stored = !w.oust()
+		} else if err == nil {
+			err = refusal
+		}
 		clear(w.sets)
 		clear(w.pubs)
 		w.sets, w.pubs = w.sets[:0], w.pubs[:0]
 		if !stored {
-			if err == nil {
-				err = refusal
-			}
 			left = append(left, w)
 			continue
 		}
@@ -156,46 +167,76 @@ func (s *storer) store(life context.Context, all []*work) ([]*work, error) {
 	return left, err
 }
 
-// successes reads the documents of those that must not overwrite a SUCCESS and returns the keys that hold one.
-func (s *storer) successes(life context.Context, all []*work) (map[string]bool, error) {
-	var gets map[string]*redis.Cmd
+// looksFirst tells whether something stored may have to stay.
+func (f *Finished) looksFirst() bool { return f.Settlement.CheckSuccess || f.Settlement.CheckEnd }
+
+// lookUp reads the documents of those that may have to leave one as it is, and returns the keys of those that stay.
+func (s *storer) lookUp(life context.Context, all []*work) (stays map[string]bool, err error) {
+	gets := map[*redis.Cmd]*Finished{}
 	for _, w := range all {
-		if !w.finished.Settlement.CheckSuccess {
-			continue
-		}
-		for _, r := range w.finished.Settlement.Results {
-			if gets == nil {
-				gets = map[string]*redis.Cmd{}
+		if f := &w.finished; f.looksFirst() && len(w.ousted) == 0 {
+			for _, r := range f.Settlement.Results {
+				gets[s.batch.do(purposeResult, "GET", r.Key)] = f
 			}
-			gets[r.Key] = s.batch.do(purposeResult, "GET", r.Key)
 		}
 	}
-	if gets == nil {
+	if len(gets) == 0 {
 		return nil, nil
 	}
 	if err := s.batch.exec(life); err != nil {
 		return nil, err
 	}
-	skip := map[string]bool{}
-	for key, cmd := range gets {
+	stays = map[string]bool{}
+	for cmd, f := range gets {
 		if err := refused(cmd.Err()); err != nil {
 			return nil, err
 		}
 		doc, _ := cmd.Text()
-		skip[key] = isSuccess([]byte(doc))
+		stays[cmd.Args()[1].(string)] = f.stays([]byte(doc))
 	}
-	return skip, nil
+	return stays, nil
 }
 
-// isSuccess tells whether a stored document says SUCCESS. Celery writes the status first; a document that holds NaN is no JSON to us.
-func isSuccess(doc []byte) bool {
+// oust notes what was written by somebody else between the look and the write, though it is to stay: it is to be written once more. Celery
+// looks and writes in two steps, too, but it is never as fast as the next attempt of a task that a free slot of ours takes.
+func (w *work) oust() bool {
+	if !w.finished.looksFirst() || len(w.ousted) > 0 {
+		return false
+	}
+	for _, c := range w.sets {
+		if doc := []byte(c.Val()); w.finished.stays(doc) {
+			w.ousted = append(w.ousted, celery.Result{Key: c.Args()[1].(string), Document: doc})
+		}
+	}
+	return len(w.ousted) > 0
+}
+
+// stays tells whether a stored document is not to be overwritten. Celery writes the status first; a document that holds NaN is no JSON to us.
+func (f *Finished) stays(doc []byte) bool {
 	if bytes.HasPrefix(doc, []byte(`{"status": "SUCCESS"`)) {
 		return true
 	}
 	var d struct {
-		Status string `json:"status"`
+		Status celery.State `json:"status"`
+		Done   string       `json:"date_done"`
 	}
-	return json.Unmarshal(doc, &d) == nil && d.Status == "SUCCESS"
+	switch json.Unmarshal(doc, &d); d.Status {
+	case celery.StateSuccess:
+		return true
+	case celery.StateFailure, celery.StateRevoked:
+		return f.Settlement.CheckEnd && f.Delivery != nil && dateDone(d.Done).After(f.Delivery.Claimed)
+	}
+	return false
+}
+
+// dateDone reads a date as Celery writes it: with its offset, or in UTC. One that cannot be read is long ago.
+func dateDone(text string) time.Time {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t
+		}
+	}
+	return time.Time{}
 }
 
 func (s *storer) seal() {

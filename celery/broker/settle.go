@@ -122,7 +122,7 @@ func (e *engine) written(w *work) (ended bool, refusal error) {
 // storedNow tells whether all results were stored. A refused PUBLISH is not worth holding a task for: who waits reads the key.
 func (w *work) storedNow() (bool, error) {
 	for _, c := range w.sets {
-		if err := c.Err(); err != nil {
+		if err := c.Err(); err != nil && err != redis.Nil { // nothing was replaced
 			return false, refused(err)
 		}
 	}

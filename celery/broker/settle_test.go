@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/celerytest"
@@ -99,6 +101,83 @@ func TestASuccessIsNeverOverwritten(t *testing.T) {
 			t.Errorf("over %q: stored %q, %v", stored, got, err)
 		}
 	}
+}
+
+// The message of a retry is out before its document is stored.
+func TestARetryDoesNotOverwriteHowItsNextAttemptEnded(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c := r.Client(0)
+	b := start(t, r.URL(0))
+	const layout = "2006-01-02T15:04:05.999999-07:00"
+	failed := func(at time.Time) string {
+		return `{"status": "FAILURE", "result": {"exc_type": "E"}, "date_done": "` + at.Format(layout) + `"}`
+	}
+	const retry = `{"status": "RETRY"}`
+	future, past := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
+	naive := `{"status": "REVOKED", "date_done": "` + future.UTC().Format("2006-01-02T15:04:05.999999") + `"}`
+	const success = `{"status": "SUCCESS", "result": 1}`
+	for _, test := range []struct{ stored, want string }{
+		{"", retry}, {`{"status": "STARTED", "date_done": null}`, retry}, {success, success},
+		{failed(future), failed(future)}, {failed(past), retry}, {naive, naive},
+	} {
+		for _, meanwhile := range []bool{false, true} { // while we look
+			push(t, c, "celery", "a")
+			d := next(t, b, nil)
+			c.Del(bounded(t), "k")
+			store := func() {
+				if test.stored != "" {
+					c.Set(bounded(t), "k", test.stored, 0)
+				}
+			}
+			if meanwhile {
+				b.aux.AddHook(&afterGet{do: sync.OnceFunc(store)})
+			} else {
+				store()
+			}
+			told := subscribe(t, c, "k")
+			err := b.Settle(bounded(t), Finished{d, Settlement{Results: []celery.Result{{Key: "k", Document: []byte(retry)}}, Action: Ack, CheckEnd: true}})
+			if got := c.Get(bounded(t), "k").Val(); got != test.want || err != nil {
+				t.Errorf("over %q, meanwhile %t: stored %q, %v", test.stored, meanwhile, got, err)
+			}
+			if ttl := c.TTL(bounded(t), "k").Val(); (test.want == retry || meanwhile) && ttl <= 0 {
+				t.Errorf("over %q, meanwhile %t: expires in %s", test.stored, meanwhile, ttl)
+			}
+			if meanwhile && test.want != retry {
+				<-told // that of the retry
+			}
+			if test.want == retry || meanwhile {
+				if m := <-told; m.Payload != test.want {
+					t.Errorf("over %q: published %q", test.stored, m.Payload)
+				}
+			}
+		}
+	}
+}
+
+// afterGet calls do once a pipeline with a GET was answered.
+type afterGet struct{ do func() }
+
+func (*afterGet) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*afterGet) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h *afterGet) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if cmds[0].Name() == "get" {
+			h.do()
+		}
+		return err
+	}
+}
+
+// subscribe returns what is published from now on.
+func subscribe(t *testing.T, c *redis.Client, channel string) <-chan *redis.Message {
+	t.Helper()
+	ps := c.Subscribe(t.Context(), channel)
+	t.Cleanup(func() { _ = ps.Close() })
+	if _, err := ps.Receive(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	return ps.Channel()
 }
 
 func TestResultsOnAnotherDatabaseAreStoredBeforeTheAcknowledgement(t *testing.T) {

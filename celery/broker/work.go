@@ -23,10 +23,11 @@ var (
 // work is one call of Next, Settle or Store on its way through the engine.
 type work struct {
 	finished Finished
-	settles  bool // finished says something
-	wants    bool // a delivery, when that is done
-	stored   bool // the results are written
-	resent   bool // an earlier attempt was cut: the claim may be settled already
+	settles  bool            // finished says something
+	wants    bool            // a delivery, when that is done
+	stored   bool            // the results are written
+	resent   bool            // an earlier attempt was cut: the claim may be settled already
+	ousted   []celery.Result // what was stored a moment before the results, and is to stay
 
 	state atomic.Int32
 	reply chan reply
