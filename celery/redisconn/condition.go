@@ -83,12 +83,15 @@ var replies = []struct {
 	{"TRYAGAIN", Condition{Cluster, "This Redis is a cluster node that is being resharded; Celery cannot use cluster mode: use a plain or Sentinel Redis.", false}},
 }
 
+var scriptForbidden = Condition{NoPerm, "The user may not do what a script does: grant it with ACL SETUSER (commands, key patterns ~* and channel patterns &*).", false}
+
 // phrases tells refusals that begin with a bare ERR, by a part of their text in lower case.
 var phrases = []struct {
 	part string
 	Condition
 }{
-	{"the user executing the script", Condition{NoPerm, "The user may not do what a script does: grant it with ACL SETUSER (commands, key patterns ~* and channel patterns &*).", false}},
+	{"acl failure in script", scriptForbidden}, // Valkey
+	{"the user executing the script", scriptForbidden},
 	{"max number of clients", Condition{MaxClients, "Redis has no connection left: raise maxclients or the plan, or close other clients (CLIENT LIST shows them).", true}},
 	{"max concurrent connections", Condition{MaxClients, "The provider's limit of connections is reached: close other clients or raise the plan.", true}},
 	{"max requests limit", Condition{Quota, "The provider's quota of commands is used up: raise the plan or wait until it is renewed.", true}},

@@ -245,8 +245,9 @@ func TestScriptedRefusals(t *testing.T) {
 		"-ERR Only 0th database is supported! Selected DB: 1.":                                               {WrongDB, "/0"},
 		"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)":      {ReadOnly, "failover"},
 		"-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AU": {Auth, "password"},
-		"-ERR something else":                                                                                {Other, "all that is known"},
-		"HTTP/1.1 400 Bad":                                                                                   {NotRedis, "not Redis"},
+		"-ERR ACL failure in script: No permissions to access a key script: 8159, on @user_script:1.":        {NoPerm, "ACL SETUSER"},
+		"-ERR something else": {Other, "all that is known"},
+		"HTTP/1.1 400 Bad":    {NotRedis, "not Redis"},
 	} {
 		t.Run(reply, func(t *testing.T) {
 			url := fake(t, func(string) string { return reply + "\r\n" })
