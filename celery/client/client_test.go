@@ -147,10 +147,11 @@ func TestAWaitEndsWithItsContextAndWithTheClient(t *testing.T) {
 	if err := c.Result("x").Get(ctx, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	monitor := r.Monitor()
 	got := make(chan error, 1)
 	go func() { got <- c.Result("y").Get(t.Context(), nil) }()
-	celerytest.Eventually(t, "somebody waits", func() bool { return monitor.Counts()["GET"] >= 1 })
+	const channel = "celery-task-meta-y"
+	redis := r.Client(0)
+	celerytest.Eventually(t, "somebody waits", func() bool { return redis.PubSubNumSub(t.Context(), channel).Val()[channel] == 1 })
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}

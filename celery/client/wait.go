@@ -285,6 +285,7 @@ func (w *waiters) receive(ctx context.Context, ps *redis.PubSub) {
 			wait = firstPause
 		case ctx.Err() != nil:
 			return
+		case redis.HasErrorPrefix(err, "NOSUB"): // Valkey, to who unsubscribes where nothing is subscribed
 		default:
 			if !redisconn.Classify(err).Retryable {
 				w.failAll(err)
