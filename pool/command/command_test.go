@@ -187,9 +187,9 @@ func TestLimitsAndKills(t *testing.T) {
 		cause      celery.LossCause
 	}{
 		"soft limit":         {waiting, 50 * time.Millisecond, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
-		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, 50 * time.Millisecond, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
-		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, 50 * time.Millisecond, 0, "", celery.StateSuccess, `done "saved\n"`, ""},
-		"hard limit":         {`trap '' TERM; ` + waiting, 50 * time.Millisecond, 100 * time.Millisecond, "", celery.StateLost, "", celery.LossHardLimit},
+		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, time.Second, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
+		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, time.Second, 0, "", celery.StateSuccess, `done "saved\n"`, ""},
+		"hard limit":         {`trap '' TERM; ` + waiting, time.Second, time.Second + 50*time.Millisecond, "", celery.StateLost, "", celery.LossHardLimit},
 		"hard, own session":  {escaping, 0, time.Second, "", celery.StateLost, "", celery.LossHardLimit},
 		"stopped, own too":   {escaping, 0, 0, "cancel", celery.StateLost, "", celery.LossShutdown},
 		"killed, own too":    {escaping, 0, 0, "KILL", celery.StateLost, "", celery.LossTerminated},
@@ -236,7 +236,7 @@ func TestLimitsAndKills(t *testing.T) {
 
 func TestTheProgramOfATaskIsTold(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
-	e, r := executor(t, command.Spec{Run: sh(`echo $$ > "$1.tmp"; mv "$1.tmp" "$1"; trap 'exit 0' TERM; while :; do sleep 0.01; done`, file)})
+	e, r := executor(t, command.Spec{Run: sh(`trap 'exit 0' TERM; echo $$ > "$1.tmp"; mv "$1.tmp" "$1"; while :; do sleep 0.01; done`, file)})
 	j := job(t, celery.S("t.x"))
 	pids := make(chan int, 1)
 	go func() {
