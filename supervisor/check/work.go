@@ -225,6 +225,9 @@ func (s *session) pubsub(ctx context.Context) error {
 	}
 	if err := plain.Unsubscribe(ctx, channel); err == nil {
 		_, err = plain.ReceiveTimeout(ctx, s.timeout())
+		if d.err != nil && redis.HasErrorPrefix(err, "NOSUB") { // Valkey, when SUBSCRIBE is not allowed
+			err = nil
+		}
 		if err := say("unsubscribe", err); err != nil {
 			return err
 		}
