@@ -56,6 +56,7 @@ func TestPermissions(t *testing.T) {
 	if err := s.broker().Do(t.Context(), user...).Err(); err != nil {
 		t.Fatal(err)
 	}
+	_ = s.broker().Do(t.Context(), "ACL", "SETUSER", "worker", "+client|setinfo").Err() // of Redis 7.2 and newer; redis-py does without
 	socket := s.redis.Socket()
 	s.set("TEST_BROKER=redis+socket://"+socket+"?virtual_host=0", "TEST_BACKEND=unix://"+socket+"?db=1")
 	s.conf(map[string]any{"result_backend": "redis+socket://" + socket + "?virtual_host=1"})

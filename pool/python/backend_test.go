@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/celerytest"
 )
 
 func TestOtherBackendsAreLeftToCelery(t *testing.T) {
 	python := interpreter(t, latest)
-	db, url := startRedis(t)
+	r := celerytest.StartRedis(t)
+	db, url := r.Client(0), "redis+socket://"+r.Socket()
 	dir := t.TempDir()
 	for name, test := range map[string]struct {
 		backend string

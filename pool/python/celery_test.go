@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/celerytest"
 )
 
 // documents are tasks whose stored result must be the one that `celery worker` of the same release stores. The state
@@ -69,11 +70,10 @@ func TestDocumentsAreThoseOfCelery(t *testing.T) {
 	for _, release := range releases {
 		t.Run(release, func(t *testing.T) {
 			python := interpreter(t, release)
-			db, url := startRedis(t)
+			r := celerytest.StartRedis(t)
+			db, results, url := r.Client(0), r.Client(1), "redis+socket://"+r.Socket()
 			env := []string{"TEST_BROKER=" + url + "?virtual_host=0", "TEST_BACKEND=" + url + "?virtual_host=1"}
 			client := startClient(t, python, "testdata/apps", "whole", env...)
-			results := redis.NewClient(&redis.Options{Network: "unix", Addr: db.Options().Addr, DB: 1, DisableIdentity: true})
-			defer results.Close()
 
 			theirs := byCelery(t, python, env, db, results, client)
 			if err := db.FlushAll(context.Background()).Err(); err != nil {
