@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import struct
 import sys
 import time
@@ -73,7 +74,8 @@ class Child:
         self.slot, self.number = slot, number
         self.pid = os.getpid()
         self.tag = 0          # of the task that runs
-        self.asked = []       # tag and signal of cancel frames
+        self.asked = []       # tag, signal and last of cancel frames
+        self.last = False     # the task was ended by a signal after which this process is killed
         self.busy = False     # the task's code runs: the signal handler may raise
         self.early = False    # a signal came while it did not
         self.tracers = {}
@@ -153,9 +155,10 @@ class Child:
 
     def raise_asked(self):
         while self.asked:
-            tag, signum = self.asked.pop(0)
+            tag, signum, last = self.asked.pop(0)
             if tag != self.tag or signal.getsignal(signum) != self.on_signal:
                 continue  # it came too late, or the task has a handler of its own
+            self.last = bool(last)
             if signum == signal.SIGUSR1:
                 raise SoftTimeLimitExceeded()
             raise SystemExit(signum - 256)  # as billiard has it
@@ -191,6 +194,10 @@ class Child:
             for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
                 stream.flush()
         finally:
+            if self.last and os.getpid() == self.pid:
+                self.channel.sock.shutdown(socket.SHUT_WR)
+                while True:
+                    signal.pause()  # to be killed with what the task started, which nobody finds once this process is gone
             os._exit(code & 0xff)
 
     # -- one task

@@ -202,7 +202,10 @@ def hears(path, keep_on=False):
         say(type(exc).__name__)
         if not keep_on:
             raise
-        time.sleep(30)
+        if keep_on == 'fail':
+            raise ValueError('failed')
+        if keep_on != 'return':
+            time.sleep(30)
     finally:
         say('finally')
 
