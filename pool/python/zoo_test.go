@@ -240,6 +240,19 @@ func TestWhatIsWrappedAroundTheLoopIsRun(t *testing.T) {
 	}
 }
 
+// The process that imported the application runs its atexit handlers, as Celery's parent does.
+func TestZooMayEndSlowly(t *testing.T) {
+	z := startZoo(t, "ends_slowly", "bad.delay()")
+	for _, closed := range []interface{ Close(context.Context) error }{z.child, z.app} {
+		if err := closed.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	if z.lines.find("goodbye") == "" {
+		t.Errorf("it was killed before its end: %q", z.lines.all)
+	}
+}
+
 func TestZooIsComplete(t *testing.T) {
 	test, err := os.ReadFile("zoo_test.go")
 	if err != nil {

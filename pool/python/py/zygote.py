@@ -203,4 +203,5 @@ class Zygote:
             self.app.loader.shutdown_worker()
             signals.worker_shutdown.send(sender=self.worker)
         finally:
+            self.channel.sock.detach()  # whoever sees it closed kills this process
             sys.exit(0)  # atexit handlers of the application run, as in Celery's parent
