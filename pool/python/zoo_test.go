@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -224,7 +225,7 @@ func TestEndOfATaskIsNotLoggedTwice(t *testing.T) {
 }
 
 // TestWhatIsWrappedAroundTheLoopIsRun: Sentry flushes there.
-func TestWhatIsWrappedAroundTheLoopIsRun(t *testing.T) {
+func TestWhatIsWrappedAroundAProcessOfThePoolIsRun(t *testing.T) {
 	for name, expression := range map[string]string{"asked to leave": "bad.delay()", "left by a task": "bad.delay(0)"} {
 		t.Run(name, func(t *testing.T) {
 			z := startZoo(t, "wraps_the_loop", expression)
@@ -233,8 +234,13 @@ func TestWhatIsWrappedAroundTheLoopIsRun(t *testing.T) {
 			if err := z.child.Close(context.Background()); err != nil {
 				t.Error(err)
 			}
-			if want := fmt.Sprint("flushed by ", pid); z.lines.find(want) == "" {
-				t.Errorf("%q is not among %q", want, z.lines.all)
+			for _, want := range []string{"number 0 in the pool", "begun by ", "flushed by ", "ended by "} {
+				if strings.HasSuffix(want, "by ") {
+					want += strconv.Itoa(pid)
+				}
+				if z.lines.find(want) == "" {
+					t.Errorf("%q is not among %q", want, z.lines.all)
+				}
 			}
 		})
 	}

@@ -79,7 +79,7 @@ class Child:
         self.busy = False     # the task's code runs: the signal handler may raise
         self.early = False    # a signal came while it did not
         self.tracers = {}
-        self.initialize(options)
+        loop.begin(self)
         fast.custom_headers()
         self.repr = fast.Repr()
         if not logging.getLogger('celery.app.trace').isEnabledFor(logging.INFO):
@@ -88,7 +88,7 @@ class Child:
         if options.get('capture') and capture.possible(app.backend):
             self.capture = capture.Capture(app, self.store)
 
-    def initialize(self, options):
+    def initialize(self):
         """What celery.concurrency.prefork.process_initializer and billiard do, in their order."""
         boot.deaf(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
         self.become_pool_worker()
@@ -123,7 +123,7 @@ class Child:
         from billiard import process, util
         from billiard.context import ForkProcess
         current = ForkProcess()
-        current.name, current.daemon, current.index = 'ForkPoolWorker-%d' % self.number, True, self.slot
+        current.name, current.daemon, current.index = 'ForkPoolWorker-%d' % self.number, True, self.slot - 1
         process._set_current_process(current)
         util._finalizer_registry.clear()
         util._run_after_forkers()
@@ -190,7 +190,7 @@ class Child:
     def exit(self, code):
         """Ends the process as billiard's worker does: the signal, no atexit handlers."""
         try:
-            signals.worker_process_shutdown.send(sender=self.node, pid=self.pid, exitcode=code)
+            loop.end(self, code)
             for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
                 stream.flush()
         finally:
