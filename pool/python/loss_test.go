@@ -201,7 +201,7 @@ func TestSignalsAreSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `["import_modules", "celeryd_init", "worker_init", "celeryd_after_setup", "worker_process_init"]`
+	want := `["import_modules", "celeryd_init", "worker_init", "celeryd_after_setup", "worker_before_create_process", "worker_process_init"]`
 	if doc := string(out.Results[0].Document); !strings.Contains(doc, want) {
 		t.Error(doc)
 	}

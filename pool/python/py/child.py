@@ -71,7 +71,7 @@ def main(channel_fd, app, options, slot, number):
 class Child:
     def __init__(self, channel, app, options, slot, number):
         self.channel, self.app, self.node = channel, app, options['node']
-        self.slot, self.number = slot, number
+        self.slot, self.number, self.options = slot, number, options
         self.pid = os.getpid()
         self.tag = 0          # of the task that runs
         self.asked = []       # tag, signal and last of cancel frames
