@@ -28,6 +28,7 @@ type Application struct {
 
 	cancel context.CancelFunc
 	kept   chan struct{} // closed when keep has ended
+	warm   atomic.Bool   // a warm shutdown: children may linger
 
 	mu      sync.Mutex
 	zygote  *zygote       // nil while there is none
@@ -322,6 +323,7 @@ func (a *Application) Heartbeat() { a.event(map[string]any{"name": "heartbeat_se
 // ShuttingDown has Celery's worker_shutting_down sent in the zygote: the name of the signal, "Warm" or "Cold", and the
 // exit status to be.
 func (a *Application) ShuttingDown(sig, how string, exitcode int) {
+	a.warm.Store(how == "Warm")
 	a.event(map[string]any{"name": "worker_shutting_down", "sig": sig, "how": how, "exitcode": exitcode})
 }
 

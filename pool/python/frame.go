@@ -26,7 +26,7 @@ const (
 	kindReap                   // us → zygote: u32 pid
 	kindReaped                 // zygote → us: u32 pid, u64 highest resident memory
 	kindEvent                  // us → zygote: JSON; a signal of Celery's parent process is to be sent
-	kindQuit                   // us → zygote, child
+	kindQuit                   // us → zygote, child; to a child that may linger (child.py) with a body
 	kindAsk                    // us → zygote: u32 request, JSON; py/questions.py answers
 	kindAnswer                 // zygote → us: u32 request, JSON
 )

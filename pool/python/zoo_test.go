@@ -259,6 +259,23 @@ func TestZooMayEndSlowly(t *testing.T) {
 	}
 }
 
+// A task that is the last of its process is reported all the same.
+func TestWhatIsSentFromAThreadHasAMoment(t *testing.T) {
+	for name, expression := range map[string]string{"shutdown": "bad.delay()", "left by a task": "bad.delay(0)"} {
+		t.Run(name, func(t *testing.T) {
+			z := startZoo(t, "sends_later", expression)
+			_, _ = z.child.Execute(context.Background(), z.job) // the second one is lost
+			z.app.ShuttingDown("SIGTERM", "Warm", 0)
+			if err := z.child.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if z.lines.find("sent") == "" {
+				t.Errorf("%q", z.lines.all)
+			}
+		})
+	}
+}
+
 func TestZooIsComplete(t *testing.T) {
 	test, err := os.ReadFile("zoo_test.go")
 	if err != nil {

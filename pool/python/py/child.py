@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 from binascii import a2b_base64
 
@@ -35,6 +36,7 @@ ANNOUNCES = billiard.VERSION >= (4, 3)  # before, whatever is no Exception just 
 HOOKS = ('on_success', 'on_failure', 'on_retry', 'after_return')
 REDELIVERED = None if fast.NAIVE else False  # what self.request.delivery_info says of a first delivery
 RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
+LINGER, MOMENT = 1, 0.1  # billiard's worker sleeps for a second at its end, unless its parent is quicker
 
 
 class Leave(BaseException):
@@ -75,6 +77,8 @@ class Child:
         self.pid = os.getpid()
         self.tag = 0          # of the task that runs
         self.asked = []       # tag, signal and last of cancel frames
+        self.ended = 0        # when the last task did
+        self.linger = 0       # how long after that the threads of the process may go on
         self.last = False     # the task was ended by a signal after which this process is killed
         self.busy = False     # the task's code runs: the signal handler may raise
         self.early = False    # a signal came while it did not
@@ -183,6 +187,7 @@ class Child:
             elif kind == wire.CANCEL:
                 pass  # its task ended before it came
             elif kind == wire.QUIT:
+                self.linger = LINGER if len(body) else 0
                 raise Leave(0)
             else:
                 raise ValueError('frame of kind %d' % kind)
@@ -193,6 +198,9 @@ class Child:
             loop.end(self, code)
             for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
                 stream.flush()
+            rest = self.ended + self.linger - time.monotonic()
+            if rest > 0 and threading.active_count() > 1:
+                time.sleep(rest)
         finally:
             if self.last and os.getpid() == self.pid:
                 self.channel.sock.shutdown(socket.SHUT_WR)
@@ -310,7 +318,7 @@ class Child:
             except (AttributeError, OSError, ValueError):
                 pass  # the task did something to it
         results = self.capture.end() if self.capture is not None else ()
-        self.tag = 0
+        self.tag, self.ended = 0, time.monotonic()
         extras = json.dumps(extras, default=repr).encode('utf-8', 'backslashreplace') if extras else b''
         head = DONE.pack(tag, STATES[state], 0, time.monotonic() - began if seconds is None else seconds,
                          resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT, len(results), len(extras))
@@ -378,6 +386,7 @@ class Child:
                 print(code, file=sys.stderr)
                 code = 1
             status = human_status(code)
+        self.ended, self.linger = time.monotonic(), MOMENT
         if ANNOUNCES and os.getpid() == self.pid:
             self.channel.send(wire.LEAVE, ('Worker exited prematurely: %s.' % status).encode())
         raise Leave(code) from None
