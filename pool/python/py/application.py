@@ -265,6 +265,7 @@ def describe(app, seconds):
         if steps:
             warnings.append('bootsteps of the %s are not run: %s' % (part, ', '.join(sorted(steps))))
     warnings.extend(unsupported(conf))
+    warnings.extend(handled_by_the_consumer(app))
     if signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
         warnings.append('the application handles SIGCHLD; its handler is not called in this process')
     queues = {}
@@ -312,6 +313,17 @@ def unsupported(conf):
     if conf.get('beat_schedule'):
         said.append('beat_schedule: a worker sends nothing by it; run `celery beat` beside it, once')
     return said
+
+
+def handled_by_the_consumer(app):
+    """What classes of tasks have for Celery's consumer, such as those of celery-batches."""
+    from celery.app.task import Task
+    means = {'Strategy': 'each message is a task of its own, run as it comes', 'Request': 'its methods are not called'}
+    for attribute, instead in means.items():
+        usual = getattr(Task, attribute)
+        names = sorted(name for name, task in app.tasks.items() if getattr(type(task), attribute) not in (usual, usual.replace(':', '.')))
+        if names:
+            yield 'the %s of tasks is not used, %s: %s' % (attribute, instead, ', '.join(names))
 
 
 def changed(conf):
