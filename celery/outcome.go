@@ -77,6 +77,7 @@ type Verdict struct {
 	Cause    string   // why, in a word, for logs and dead letters: expired, revoked, worker_lost …
 	Tail     []string // last lines that the dead child printed
 	Requeue  bool     // StateRetry: if it cannot be sent, the message goes back
+	Signal   int      `json:",omitempty"` // that a running task was terminated with
 
 	Errbacks  bool   // nothing but run errbacks, with Traceback: the task ran elsewhere and the rest is recorded
 	Traceback string `json:",omitempty"`

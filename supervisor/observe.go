@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"errors"
+
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/broker"
 	"github.com/agensium/agensium/pool"
@@ -24,21 +26,45 @@ func (s *Supervisor) received(job pool.Job) {
 	s.meterReceived(t, d)
 	s.estimates.claimed(d.Queue, t.Name)
 	s.scaler.taken()
-	if refused := job.Verdict != nil && job.Verdict.State == celery.StateRevoked; !refused && !wasParked(t) && s.mayRun(t) {
+	if refused := job.Verdict != nil && job.Verdict.State == celery.StateRevoked; !refused && !wasParked(t) {
+		s.tellReceived(t)
+	}
+}
+
+func (s *Supervisor) tellReceived(t *celery.Task) {
+	if app := s.application(); app != nil && s.isRegistered(t) {
+		app.Received(t.Raw)
+	}
+	if s.mayRun(t) {
 		s.control.Events.TaskReceived(t)
 	}
 }
 
+// rejected tells of a message that cannot be decoded.
+func (s *Supervisor) rejected(d *celery.Delivery, err error) {
+	why := err.Error()
+	if bad := (*celery.DecodeError)(nil); errors.As(err, &bad) && bad.Cause == celery.CauseNotATask {
+		why = ""
+	}
+	if app := s.application(); app != nil {
+		app.Rejected(d.Raw, why)
+	}
+}
+
+func (s *Supervisor) isRegistered(t *celery.Task) bool {
+	_, known := s.current.Load().known(t.Name)
+	return known
+}
+
 // mayRun tells whether events are sent of a task that is registered: of others Celery says but that they failed.
 func (s *Supervisor) mayRun(t *celery.Task) bool {
-	_, known := s.current.Load().known(t.Name)
-	return known && s.sendsEvents(t)
+	return s.isRegistered(t) && s.sendsEvents(t)
 }
 
 // parked tells that the task came; it is told once, however often the task is met.
 func (s *Supervisor) parked(t *celery.Task) {
-	if !wasParked(t) && s.mayRun(t) {
-		s.control.Events.TaskReceived(t)
+	if !wasParked(t) {
+		s.tellReceived(t)
 	}
 }
 

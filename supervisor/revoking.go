@@ -118,6 +118,13 @@ func (t *terminations) put(id string, signal int) {
 	t.signals[id] = signal
 }
 
+// of returns the signal, 0 if the task was not terminated.
+func (t *terminations) of(id string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.signals[id]
+}
+
 // take returns the signal, 0 if the task was not terminated, and forgets it.
 func (t *terminations) take(id string) int {
 	t.mu.Lock()

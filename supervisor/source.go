@@ -28,6 +28,7 @@ type source struct {
 	limits func(*celery.Task) (soft, hard time.Duration)                                 // of a task, after message, task and configuration
 	turn   func(context.Context, *celery.Task, time.Time) (turn time.Time, limit string) // of a task under a rate limit
 	repr   func() bool                                                                   // the repr of return values is wanted
+	asked  func(id string) (signal int)                                                  // that somebody had a task terminated with
 	lines  *taskLines
 	watch  observer
 	log    hclog.Logger
@@ -46,6 +47,7 @@ type holding struct {
 // observer hears of each step of a task. Events, metrics and the scaling decision stand behind it.
 type observer interface {
 	received(job pool.Job)
+	rejected(d *celery.Delivery, err error)
 	parked(t *celery.Task)
 	started(t *celery.Task)
 	finished(f *pool.Finished, s *broker.Settlement)
@@ -89,7 +91,11 @@ func (s *source) Lost(job pool.Job, loss *celery.Loss) *celery.Verdict {
 	o, _ := g.known(job.Task.Name)
 	s.lines.lost(job.Task, loss)
 	broker.AtLost.Pass()
-	return g.rules(job.Task.Name).verdict(job, loss, o)
+	v := g.rules(job.Task.Name).verdict(job, loss, o)
+	if loss.Cause == celery.LossTerminated {
+		v.Signal = s.asked(job.Task.ID)
+	}
+	return v
 }
 
 // open makes a job of a delivery, or says how it ends without one.
@@ -98,6 +104,7 @@ func (s *source) open(ctx context.Context, d *celery.Delivery, g gate) (pool.Job
 	task, err := celery.Decode(d.Raw, time.UTC) // a naive time is UTC, whatever the application's timezone
 	if err != nil {
 		s.log.Error("message cannot be decoded", "queue", d.Queue, "bytes", len(d.Raw), "error", err, "next", "dead letter")
+		s.watch.rejected(d, err)
 		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err)}}
 	}
 	a := g.admit(task, now)
@@ -212,7 +219,8 @@ func newSource(s *Supervisor) *source {
 			}
 			return s.turns.take(ctx, t, r, now), r.text
 		},
-		repr: func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
+		repr:  func() bool { return s.current.Load().Config.Log.Results || s.eventsOn() },
+		asked: s.terminations.of,
 		lines: &taskLines{
 			log:     everyLine(s.log).Named("task"),
 			args:    func() bool { return s.current.Load().Config.Log.Args },

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,6 +123,60 @@ func TestSignalsOfTheParent(t *testing.T) {
 			}
 			want := []string{"celeryd_init", "worker_init", "celeryd_after_setup", "worker_ready", "worker_shutting_down", "worker_shutdown"}
 			if diff := cmp.Diff(want, others); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// What Celery's parent process says of a task that does not run, or whose process was lost, is said, and logged for what reports errors.
+func TestSignalsAboutTasks(t *testing.T) {
+	exe, redis := program(t), celerytest.StartRedis(t)
+	for _, release := range celerytest.Venvs {
+		t.Run(release, func(t *testing.T) {
+			python := celerytest.Venv(t, release)
+			noted := filepath.Join(t.TempDir(), "told")
+			env := append(sideEnv(t, python, redis.URL(0)), "TEST_TOLD="+noted)
+			node := sideNode(t, exe, env, "-c", "1", "-n", "a@test")
+			sideClient(t, python, env, `
+def end(result):
+    try:
+        result.get(timeout=20)
+    except Exception:
+        pass
+end(add.apply_async((1, 2), countdown=1))
+end(app.send_task('nobody.knows'))
+end(add.apply_async((1, 2), expires=-1))
+end(sleep.apply_async((30,), time_limit=0.2))
+with app.connection() as c:
+    c.default_channel.basic_publish({'body': '{}', 'content-type': 'application/json', 'content-encoding': 'utf-8', 'headers': {},
+                                     'properties': {'delivery_info': {}, 'delivery_tag': 'x'}}, '', 'celery')
+add.apply_async((1, 2), headers={'eta': 'never'})
+running = sleep.delay(30)
+while not any(app.control.inspect().active().values()):
+    pass
+app.control.revoke(running.id, terminate=True, signal='SIGTERM')
+end(running)
+`)
+			want := []string{
+				"logged celery.worker.consumer.consumer: Received unregistered task of type 'nobody.knows'.",
+				"logged celery.worker.request: Hard time limit (0.2s) exceeded for side.sleep",
+				"logged celery.worker.request: Task handler raised error: TimeLimitExceeded(0.2)",
+				"task_failure TimeLimitExceeded, handled: True",
+				"task_received side.add", "task_received side.sleep", "task_received side.sleep",
+				"task_rejected InvalidTaskError", "task_rejected NoneType",
+				"task_revoked False None", "task_revoked True 15",
+				"task_unknown nobody.knows KeyError",
+			}
+			told := func() []string {
+				text, _ := os.ReadFile(noted)
+				lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+				slices.Sort(lines)
+				return lines
+			}
+			celerytest.Eventually(t, "all that is to be told", func() bool { return len(told()) >= len(want) })
+			node.Terminate()
+			if diff := cmp.Diff(want, told()); diff != "" {
 				t.Error(diff)
 			}
 		})

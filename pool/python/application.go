@@ -28,6 +28,7 @@ type Application struct {
 
 	cancel context.CancelFunc
 	kept   chan struct{} // closed when keep has ended
+	warm   atomic.Bool   // a warm shutdown: children may linger
 
 	mu      sync.Mutex
 	zygote  *zygote       // nil while there is none
@@ -322,7 +323,38 @@ func (a *Application) Heartbeat() { a.event(map[string]any{"name": "heartbeat_se
 // ShuttingDown has Celery's worker_shutting_down sent in the zygote: the name of the signal, "Warm" or "Cold", and the
 // exit status to be.
 func (a *Application) ShuttingDown(sig, how string, exitcode int) {
+	a.warm.Store(how == "Warm")
 	a.event(map[string]any{"name": "worker_shutting_down", "sig": sig, "how": how, "exitcode": exitcode})
+}
+
+// Received has Celery's task_received sent in the zygote, if the application listens to it.
+func (a *Application) Received(envelope []byte) {
+	if a.Info().Receives {
+		a.told("task_received", envelope, "")
+	}
+}
+
+// Rejected has Celery's task_rejected sent in the zygote, if the application listens to it. As there, why is empty for what is no task.
+func (a *Application) Rejected(envelope []byte, why string) {
+	if a.Info().Rejects {
+		a.told("task_rejected", envelope, why)
+	}
+}
+
+// told sends a signal about a message. A zygote that sleeps is waited for: whatever is received wakes it.
+func (a *Application) told(name string, envelope []byte, why string) {
+	fields := map[string]any{"name": name, "envelope": envelope, "why": why}
+	if a.current() != nil {
+		a.event(fields)
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), a.options().StartTimeout)
+		defer cancel()
+		if _, err := a.await(ctx); err == nil {
+			a.event(fields)
+		}
+	}()
 }
 
 func (a *Application) event(fields map[string]any) {

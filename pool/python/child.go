@@ -118,8 +118,12 @@ func (c *Child) free() {
 // Close tells the child to end, which sends Celery's worker_process_shutdown, and kills it when it takes too long.
 func (c *Child) Close(ctx context.Context) error {
 	defer c.free()
+	var linger []byte
+	if c.app.warm.Load() {
+		linger = []byte{1}
+	}
 	c.mu.Lock()
-	_, err := c.conn.Write(appendFrame(nil, kindQuit, 0))
+	_, err := c.conn.Write(appendFrame(nil, kindQuit, len(linger), linger))
 	c.mu.Unlock()
 	if err == nil && !c.broken {
 		timer := time.NewTimer(c.app.o.CloseTimeout)

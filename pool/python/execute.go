@@ -54,6 +54,9 @@ func (c *Child) Execute(ctx context.Context, job pool.Job) (celery.Outcome, erro
 	c.mu.Lock()
 	c.running, c.task = 0, nil
 	c.mu.Unlock()
+	if err == nil && c.proc.doomed() {
+		err = errors.New("the task ended while its child was killed")
+	}
 	if err != nil {
 		return c.lost(tag, job, err)
 	}
@@ -154,7 +157,7 @@ func (c *Child) limit(tag uint64, job pool.Job) (disarm func()) {
 		soft = time.AfterFunc(job.Soft, func() { c.softLimit(tag, job) })
 	}
 	if job.Hard > 0 {
-		hard = time.AfterFunc(job.Hard, func() { c.proc.kill(celery.LossHardLimit) })
+		hard = time.AfterFunc(job.Hard, func() { c.hardLimit(tag) })
 	}
 	return func() {
 		if soft != nil {
@@ -169,7 +172,7 @@ func (c *Child) limit(tag uint64, job pool.Job) (disarm func()) {
 // lost finds out how the child died under the task, and makes sure that it is dead.
 func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, error) {
 	c.broken = true
-	if !isEnd(cause) {
+	if !isEnd(cause) || c.proc.doomed() {
 		c.proc.kill(celery.LossProtocol)
 	}
 	if !c.awaitEnd() {

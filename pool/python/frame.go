@@ -26,7 +26,7 @@ const (
 	kindReap                   // us → zygote: u32 pid
 	kindReaped                 // zygote → us: u32 pid, u64 highest resident memory
 	kindEvent                  // us → zygote: JSON; a signal of Celery's parent process is to be sent
-	kindQuit                   // us → zygote, child
+	kindQuit                   // us → zygote, child; to a child that may linger (child.py) with a body
 	kindAsk                    // us → zygote: u32 request, JSON; py/questions.py answers
 	kindAnswer                 // zygote → us: u32 request, JSON
 )
@@ -34,7 +34,7 @@ const (
 const (
 	kindRun    kind = iota + 16 // us → child: u64 tag, u8 flags, u32 length, JSON of that length, envelope
 	kindDone                    // child → us: see parseDone
-	kindCancel                  // us → child: u64 tag, u8 signal; followed by that signal
+	kindCancel                  // us → child: u64 tag, u8 signal, u8 1 if the child is not to end by itself; followed by that signal
 	kindStore                   // child → us: u32 length, u32 length, key, document; the child waits
 	kindStored                  // us → child: empty, or what went wrong
 	kindLeave                   // child → us: the task ends the process; what its result is to say

@@ -28,6 +28,8 @@ type Info struct {
 	Warnings       []string `json:"warnings"`
 	Commands       []string `json:"commands"`   // of remote control, that the application registered
 	Heartbeats     bool     `json:"heartbeats"` // the application listens to heartbeat_sent
+	Receives       bool     `json:"receives"`   // … to task_received
+	Rejects        bool     `json:"rejects"`    // … to task_rejected
 	Settings       Settings `json:"settings"`
 
 	Changed []string `json:"changed"` // settings that do not stand at Celery's defaults, by lower case name

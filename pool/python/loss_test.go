@@ -3,7 +3,9 @@ package python
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,6 +114,39 @@ func TestHardLimitKillsTheChild(t *testing.T) {
 	}
 }
 
+// As in Celery's child the task is ended by SystemExit first. What it returns then counts for nothing.
+func TestHardLimitIsRaisedInTheTask(t *testing.T) {
+	for name, c := range map[string]struct {
+		call  string
+		grace time.Duration
+		said  string
+	}{
+		"ends":           {`hears.delay(%q)`, time.Minute, "runs SystemExit finally "},
+		"returns":        {`hears.delay(%q, "return")`, time.Minute, "runs SystemExit finally "},
+		"fails":          {`hears.delay(%q, "fail")`, time.Minute, "runs SystemExit finally "},
+		"goes on for 30": {`hears.delay(%q, True)`, time.Second, "runs SystemExit "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app, client := whole(t, func(o *Options) { o.HardGrace = c.grace })
+			executor := child1(t, app)
+			path := filepath.Join(t.TempDir(), "said")
+			job := jobOf(client.one(t, fmt.Sprintf(c.call, path)))
+			job.Hard = 200 * time.Millisecond
+			out, err := executor.Execute(context.Background(), job)
+			if !errors.Is(err, ErrGone) || out.State != celery.StateLost || out.Loss.Cause != celery.LossHardLimit ||
+				out.Loss.Detail != "Hard time limit (0.2s) exceeded" {
+				t.Errorf("%+v %v", out.Loss, err)
+			}
+			if said, _ := os.ReadFile(path); string(said) != c.said {
+				t.Errorf("the task said %q", said)
+			}
+			if child.Alive(executor.PID()) {
+				t.Error("the child lives")
+			}
+		})
+	}
+}
+
 type terminated struct{ error }
 
 func (terminated) LossCause() celery.LossCause { return celery.LossTerminated }
@@ -166,7 +201,7 @@ func TestSignalsAreSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `["import_modules", "celeryd_init", "worker_init", "celeryd_after_setup", "worker_process_init"]`
+	want := `["import_modules", "celeryd_init", "worker_init", "celeryd_after_setup", "worker_before_create_process", "worker_process_init"]`
 	if doc := string(out.Results[0].Document); !strings.Contains(doc, want) {
 		t.Error(doc)
 	}

@@ -42,6 +42,7 @@ type Options struct {
 
 	StartTimeout time.Duration // for importing the application, and for a child to become ready; 0: a minute
 	CloseTimeout time.Duration // for a child to end by itself when it is told to; 0: 5 s
+	HardGrace    time.Duration // for a task to end by itself at its hard limit; 0: 100 ms, as billiard has it
 	Log          hclog.Logger  // nil: nothing is logged
 	Printed      hclog.Logger  // for what the application writes itself, not by Celery's logging; nil: Log
 }
@@ -58,6 +59,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CloseTimeout <= 0 {
 		o.CloseTimeout = 5 * time.Second
+	}
+	if o.HardGrace <= 0 {
+		o.HardGrace = 100 * time.Millisecond
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()

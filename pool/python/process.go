@@ -47,6 +47,22 @@ func (p *process) kill(cause celery.LossCause) {
 	child.KillTree(p.pid)
 }
 
+// doom says what the process is about to be killed for.
+func (p *process) doom(cause celery.LossCause) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.gone && p.killed == "" {
+		p.killed = cause
+	}
+}
+
+// doomed tells whether it is to be killed, or was.
+func (p *process) doomed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.killed != ""
+}
+
 // exited is called when the process is a zombie. What is left of its group goes too, unless it ended as it should.
 func (p *process) exited(exit child.Exit) {
 	p.mu.Lock()

@@ -3,6 +3,7 @@ package python
 import (
 	"encoding/binary"
 	"syscall"
+	"time"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/pool"
@@ -27,13 +28,16 @@ func (c *Child) Signal(t *celery.Task, signal syscall.Signal) bool {
 		return false
 	}
 	c.asked = signal
-	return c.send(signal)
+	return c.send(signal, false)
 }
 
-// send sends a signal to the task that runs. The caller holds mu.
-func (c *Child) send(signal syscall.Signal) bool {
+// send sends a signal to the task that runs; last tells the child not to end by itself. The caller holds mu.
+func (c *Child) send(signal syscall.Signal, last bool) bool {
 	if ends(signal) || signal == syscall.SIGUSR1 {
-		body := append(binary.BigEndian.AppendUint64(nil, c.running), byte(signal))
+		body := append(binary.BigEndian.AppendUint64(nil, c.running), byte(signal), 0)
+		if last {
+			body[len(body)-1] = 1
+		}
 		if _, err := c.conn.Write(appendFrame(nil, kindCancel, len(body), body)); err != nil {
 			return false // it is gone: read sees that too
 		}
@@ -50,7 +54,27 @@ func (c *Child) softLimit(tag uint64, job pool.Job) {
 		return
 	}
 	c.log.Warn("soft time limit reached", "task", job.Task.DisplayName(), "id", job.Task.ID, "limit", job.Soft)
-	c.send(syscall.SIGUSR1)
+	c.send(syscall.SIGUSR1, false)
+}
+
+// hardLimit ends the child as billiard does: SystemExit in the task, so that its finally blocks run and what watches it hears of
+// its end, and death a moment later. The child stays until then, so that what the task started is found.
+func (c *Child) hardLimit(tag uint64) {
+	c.mu.Lock()
+	if c.running != tag {
+		c.mu.Unlock()
+		return
+	}
+	c.proc.doom(celery.LossHardLimit)
+	c.send(syscall.SIGTERM, true)
+	c.mu.Unlock()
+	timer := time.NewTimer(c.app.o.HardGrace)
+	defer timer.Stop()
+	select {
+	case <-c.proc.done:
+	case <-timer.C:
+		c.proc.kill(celery.LossHardLimit)
+	}
 }
 
 // wasAsked tells whether a signal was sent to the task that the child ran last.

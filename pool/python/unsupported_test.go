@@ -24,7 +24,10 @@ func TestWhatIsNotSupportedIsSaid(t *testing.T) {
 				return strings.Join(a.Info().Warnings, "\n")
 			}
 			said := warnings("unsupported:app")
-			for _, want := range []string{"worker_pool = 'gevent'", "worker_consumer = 'mine:Consumer'", "worker_autoscaler = 'mine:Autoscaler'", "beat_schedule", "Listener"} {
+			for _, want := range []string{
+				"worker_pool = 'gevent'", "worker_consumer = 'mine:Consumer'", "worker_autoscaler = 'mine:Autoscaler'", "beat_schedule", "Listener",
+				"the Strategy of tasks is not used, each message is a task of its own, run as it comes: unsupported.batched\n",
+				"the Request of tasks is not used, its methods are not called: unsupported.watched"} {
 				if !strings.Contains(said, want) {
 					t.Errorf("nothing about %s in:\n%s", want, said)
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -224,7 +225,7 @@ func TestEndOfATaskIsNotLoggedTwice(t *testing.T) {
 }
 
 // TestWhatIsWrappedAroundTheLoopIsRun: Sentry flushes there.
-func TestWhatIsWrappedAroundTheLoopIsRun(t *testing.T) {
+func TestWhatIsWrappedAroundAProcessOfThePoolIsRun(t *testing.T) {
 	for name, expression := range map[string]string{"asked to leave": "bad.delay()", "left by a task": "bad.delay(0)"} {
 		t.Run(name, func(t *testing.T) {
 			z := startZoo(t, "wraps_the_loop", expression)
@@ -233,8 +234,43 @@ func TestWhatIsWrappedAroundTheLoopIsRun(t *testing.T) {
 			if err := z.child.Close(context.Background()); err != nil {
 				t.Error(err)
 			}
-			if want := fmt.Sprint("flushed by ", pid); z.lines.find(want) == "" {
-				t.Errorf("%q is not among %q", want, z.lines.all)
+			for _, want := range []string{"number 0 in the pool", "begun by ", "flushed by ", "ended by "} {
+				if strings.HasSuffix(want, "by ") {
+					want += strconv.Itoa(pid)
+				}
+				if z.lines.find(want) == "" {
+					t.Errorf("%q is not among %q", want, z.lines.all)
+				}
+			}
+		})
+	}
+}
+
+// The process that imported the application runs its atexit handlers, as Celery's parent does.
+func TestZooMayEndSlowly(t *testing.T) {
+	z := startZoo(t, "ends_slowly", "bad.delay()")
+	for _, closed := range []interface{ Close(context.Context) error }{z.child, z.app} {
+		if err := closed.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	if z.lines.find("goodbye") == "" {
+		t.Errorf("it was killed before its end: %q", z.lines.all)
+	}
+}
+
+// A task that is the last of its process is reported all the same.
+func TestWhatIsSentFromAThreadHasAMoment(t *testing.T) {
+	for name, expression := range map[string]string{"shutdown": "bad.delay()", "left by a task": "bad.delay(0)"} {
+		t.Run(name, func(t *testing.T) {
+			z := startZoo(t, "sends_later", expression)
+			_, _ = z.child.Execute(context.Background(), z.job) // the second one is lost
+			z.app.ShuttingDown("SIGTERM", "Warm", 0)
+			if err := z.child.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if z.lines.find("sent") == "" {
+				t.Errorf("%q", z.lines.all)
 			}
 		})
 	}

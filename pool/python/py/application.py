@@ -1,10 +1,12 @@
 """The application, as the parent process of `celery worker` would load, configure and describe it."""
+import json
 import logging
 import os
 import platform
 import signal
 import sys
 import threading
+from base64 import b64decode
 from enum import Enum
 
 from _agensium import loop
@@ -64,6 +66,37 @@ def find(options):
     if not isinstance(app, celery.Celery):
         raise TypeError('%s is %r, not a Celery application' % (name, type(app)))
     return app
+
+
+def message(app, envelope):
+    """The message that a signal handler is given. Nothing can be done with it."""
+    from kombu.message import Message
+    from kombu.serialization import prepare_accept_content
+    try:
+        fields = json.loads(envelope.decode('utf-8', 'surrogatepass'))
+        properties = fields.get('properties') or {}
+        body = fields.get('body')
+        if properties.get('body_encoding') == 'base64':
+            body = b64decode(body)
+    except (AttributeError, ValueError):
+        fields, properties, body = {}, {}, envelope
+    return Message(body=body, delivery_tag=properties.get('delivery_tag'), content_type=fields.get('content-type'),
+                   content_encoding=fields.get('content-encoding'), delivery_info=properties.get('delivery_info') or {},
+                   properties=properties, headers=fields.get('headers') or {},
+                   accept=prepare_accept_content(app.conf.accept_content))
+
+
+def request(app, worker, envelope):
+    """The request of a task that was received, as celery.worker.strategy makes it."""
+    from celery.worker.request import Request
+    from celery.worker.strategy import hybrid_to_proto2, proto1_to_proto2
+    given = message(app, envelope)
+    body, headers, decoded, utc = given.body, given.headers, False, app.uses_utc_timezone()
+    if 'task' not in headers or 'args' in given.payload:
+        convert = hybrid_to_proto2 if 'task' in headers else proto1_to_proto2
+        body, headers, decoded, utc = convert(given, given.payload)
+    return Request(given, app=app, hostname=worker.hostname, task=app.tasks[headers['task']], connection_errors=(),
+                   body=body, headers=headers, decoded=decoded, utc=utc)
 
 
 def override(app, setting, value):
@@ -146,7 +179,7 @@ def print_by_line():
 
 
 def quiet_tracer():
-    """The supervisor logs how each task ended. The tracer's own lines are for handlers that write elsewhere than here."""
+    """The supervisor logs how each task ended. Celery's own lines of it are for handlers that write elsewhere than here."""
     logger = logging.getLogger('celery.app.trace')
     streams = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
 
@@ -156,9 +189,9 @@ def quiet_tracer():
                 if not isinstance(h, logging.NullHandler)]
     if logger.level == logging.NOTSET and all(map(console, handlers)):
         logger.setLevel(logging.CRITICAL + 1)
-    else:
-        for handler in filter(console, handlers):
-            handler.addFilter(lambda record: record.name != 'celery.app.trace')
+    quiet = 'celery.app.trace', 'celery.worker.request', 'celery.worker.consumer.consumer'
+    for handler in filter(console, handlers):
+        handler.addFilter(lambda record: record.name not in quiet)
 
 
 def plain(value):
@@ -232,6 +265,7 @@ def describe(app, seconds):
         if steps:
             warnings.append('bootsteps of the %s are not run: %s' % (part, ', '.join(sorted(steps))))
     warnings.extend(unsupported(conf))
+    warnings.extend(handled_by_the_consumer(app))
     if signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
         warnings.append('the application handles SIGCHLD; its handler is not called in this process')
     queues = {}
@@ -245,7 +279,8 @@ def describe(app, seconds):
         'redis': redis_version(),
         'app': app.main or '', 'seconds': seconds, 'modules': len(sys.modules), 'warnings': warnings,
         'captures': captured(app), 'commands': questions.commands(),
-        'heartbeats': bool(signals.heartbeat_sent.receivers),
+        'heartbeats': bool(signals.heartbeat_sent.receivers), 'receives': bool(signals.task_received.receivers),
+        'rejects': bool(signals.task_rejected.receivers),
         'settings': {
             'broker_url': conf.broker_read_url or '', 'broker_write_url': conf.broker_write_url or '',
             'result_backend': conf.result_backend or '',
@@ -278,6 +313,17 @@ def unsupported(conf):
     if conf.get('beat_schedule'):
         said.append('beat_schedule: a worker sends nothing by it; run `celery beat` beside it, once')
     return said
+
+
+def handled_by_the_consumer(app):
+    """What classes of tasks have for Celery's consumer, such as those of celery-batches."""
+    from celery.app.task import Task
+    means = {'Strategy': 'each message is a task of its own, run as it comes', 'Request': 'its methods are not called'}
+    for attribute, instead in means.items():
+        usual = getattr(Task, attribute)
+        names = sorted(name for name, task in app.tasks.items() if getattr(type(task), attribute) not in (usual, usual.replace(':', '.')))
+        if names:
+            yield 'the %s of tasks is not used, %s: %s' % (attribute, instead, ', '.join(names))
 
 
 def changed(conf):

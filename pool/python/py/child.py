@@ -5,8 +5,10 @@ import logging
 import os
 import resource
 import signal
+import socket
 import struct
 import sys
+import threading
 import time
 from binascii import a2b_base64
 
@@ -34,6 +36,7 @@ ANNOUNCES = billiard.VERSION >= (4, 3)  # before, whatever is no Exception just 
 HOOKS = ('on_success', 'on_failure', 'on_retry', 'after_return')
 REDELIVERED = None if fast.NAIVE else False  # what self.request.delivery_info says of a first delivery
 RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
+LINGER, MOMENT = 1, 0.1  # billiard's worker sleeps for a second at its end, unless its parent is quicker
 
 
 class Leave(BaseException):
@@ -70,14 +73,17 @@ def main(channel_fd, app, options, slot, number):
 class Child:
     def __init__(self, channel, app, options, slot, number):
         self.channel, self.app, self.node = channel, app, options['node']
-        self.slot, self.number = slot, number
+        self.slot, self.number, self.options = slot, number, options
         self.pid = os.getpid()
         self.tag = 0          # of the task that runs
-        self.asked = []       # tag and signal of cancel frames
+        self.asked = []       # tag, signal and last of cancel frames
+        self.ended = 0        # when the last task did
+        self.linger = 0       # how long after that the threads of the process may go on
+        self.last = False     # the task was ended by a signal after which this process is killed
         self.busy = False     # the task's code runs: the signal handler may raise
         self.early = False    # a signal came while it did not
         self.tracers = {}
-        self.initialize(options)
+        loop.begin(self)
         fast.custom_headers()
         self.repr = fast.Repr()
         if not logging.getLogger('celery.app.trace').isEnabledFor(logging.INFO):
@@ -86,7 +92,7 @@ class Child:
         if options.get('capture') and capture.possible(app.backend):
             self.capture = capture.Capture(app, self.store)
 
-    def initialize(self, options):
+    def initialize(self):
         """What celery.concurrency.prefork.process_initializer and billiard do, in their order."""
         boot.deaf(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
         self.become_pool_worker()
@@ -121,7 +127,7 @@ class Child:
         from billiard import process, util
         from billiard.context import ForkProcess
         current = ForkProcess()
-        current.name, current.daemon, current.index = 'ForkPoolWorker-%d' % self.number, True, self.slot
+        current.name, current.daemon, current.index = 'ForkPoolWorker-%d' % self.number, True, self.slot - 1
         process._set_current_process(current)
         util._finalizer_registry.clear()
         util._run_after_forkers()
@@ -153,9 +159,10 @@ class Child:
 
     def raise_asked(self):
         while self.asked:
-            tag, signum = self.asked.pop(0)
+            tag, signum, last = self.asked.pop(0)
             if tag != self.tag or signal.getsignal(signum) != self.on_signal:
                 continue  # it came too late, or the task has a handler of its own
+            self.last = bool(last)
             if signum == signal.SIGUSR1:
                 raise SoftTimeLimitExceeded()
             raise SystemExit(signum - 256)  # as billiard has it
@@ -180,6 +187,7 @@ class Child:
             elif kind == wire.CANCEL:
                 pass  # its task ended before it came
             elif kind == wire.QUIT:
+                self.linger = LINGER if len(body) else 0
                 raise Leave(0)
             else:
                 raise ValueError('frame of kind %d' % kind)
@@ -187,10 +195,17 @@ class Child:
     def exit(self, code):
         """Ends the process as billiard's worker does: the signal, no atexit handlers."""
         try:
-            signals.worker_process_shutdown.send(sender=self.node, pid=self.pid, exitcode=code)
+            loop.end(self, code)
             for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
                 stream.flush()
+            rest = self.ended + self.linger - time.monotonic()
+            if rest > 0 and has_threads():
+                time.sleep(rest)
         finally:
+            if self.last and os.getpid() == self.pid:
+                self.channel.sock.shutdown(socket.SHUT_WR)
+                while True:
+                    signal.pause()  # to be killed with what the task started, which nobody finds once this process is gone
             os._exit(code & 0xff)
 
     # -- one task
@@ -303,7 +318,7 @@ class Child:
             except (AttributeError, OSError, ValueError):
                 pass  # the task did something to it
         results = self.capture.end() if self.capture is not None else ()
-        self.tag = 0
+        self.tag, self.ended = 0, time.monotonic()
         extras = json.dumps(extras, default=repr).encode('utf-8', 'backslashreplace') if extras else b''
         head = DONE.pack(tag, STATES[state], 0, time.monotonic() - began if seconds is None else seconds,
                          resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT, len(results), len(extras))
@@ -371,6 +386,7 @@ class Child:
                 print(code, file=sys.stderr)
                 code = 1
             status = human_status(code)
+        self.ended, self.linger = time.monotonic(), MOMENT
         if ANNOUNCES and os.getpid() == self.pid:
             self.channel.send(wire.LEAVE, ('Worker exited prematurely: %s.' % status).encode())
         raise Leave(code) from None
@@ -396,6 +412,14 @@ class Child:
             self.busy = busy
         if busy:
             self.raise_asked()
+
+
+def has_threads():
+    """Tells whether other threads run here, Python's or those of a library."""
+    try:
+        return len(os.listdir('/proc/self/task')) > 1
+    except OSError:
+        return threading.active_count() > 1
 
 
 def standard_json():

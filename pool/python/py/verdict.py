@@ -4,6 +4,7 @@ celery.worker.request.Request does this in Celery's parent process: on_failure, 
 """
 import importlib
 import logging
+import signal
 
 import celery
 from billiard.einfo import ExceptionInfo
@@ -12,6 +13,7 @@ from celery.app.task import Context
 from celery.app.trace import task_has_custom
 
 logger = logging.getLogger(__name__)
+requests, consumer = logging.getLogger('celery.worker.request'), logging.getLogger('celery.worker.consumer.consumer')
 MODERN = tuple(celery.VERSION[:2]) >= (5, 7)
 
 
@@ -72,7 +74,8 @@ def record(child, verdict, envelope):
         args = verdict.get('Args') or ['revoked']
         backend.mark_as_revoked(ctx.id, args[0], request=ctx, store_result=store)
         signals.task_revoked.send(sender=task, request=ctx, terminated=args[0] == 'terminated',
-                                  signum=None, expired=args[0] == 'expired')
+                                  signum=signal.Signals(verdict['Signal']) if verdict.get('Signal') else None,
+                                  expired=args[0] == 'expired')
         return states.REVOKED, exceptions.TaskRevokedError(args[0])
     exc = exception(verdict)
     if verdict['State'] == states.RETRY and task is not None and not exhausted(task, ctx):
@@ -124,15 +127,22 @@ def raised(exc):
 
 
 def hooks(task, ctx, exc):
-    einfo = raised(exc)
+    """Tells of the failure while exc is handled, which is where some look for it. What is logged is for those that report errors."""
+    timeout = isinstance(exc, exceptions.TimeLimitExceeded)
+    if timeout:
+        requests.error('Hard time limit (%ss) exceeded for %s[%s]', exc.args[0] if exc.args else None, task.name, ctx.id)
     task.request_stack.push(ctx)
     try:
-        if MODERN and isinstance(exc, exceptions.TimeLimitExceeded):
+        raise exc
+    except type(exc):
+        einfo = ExceptionInfo()
+        if MODERN and timeout:
             task.on_failure(exc, ctx.id, ctx.args, ctx.kwargs, einfo)
             if task_has_custom(task, 'after_return'):
                 task.after_return(states.FAILURE, exc, ctx.id, ctx.args, ctx.kwargs, None)
         signals.task_failure.send(sender=task, task_id=ctx.id, exception=exc, args=ctx.args, kwargs=ctx.kwargs,
                                   traceback=einfo.traceback, einfo=einfo)
+        requests.error('Task handler raised error: %r', exc, exc_info=True)
     finally:
         task.request_stack.pop()
 
@@ -160,7 +170,26 @@ def refused(child, envelope, why):
     if request.get('id'):
         begin(child, request)
         child.app.backend.mark_as_failure(request['id'], exc, request=context(child, request))
+    try:
+        announce(child, envelope, why, request)
+    except Exception:
+        logger.exception('Announce the message of task %s', request.get('id'))
     return exc
+
+
+def announce(child, envelope, why, request):
+    """Says of a message that cannot be run what Celery's consumer says."""
+    from _agensium import application
+    from celery.worker.consumer.consumer import INVALID_TASK_ERROR, UNKNOWN_TASK_ERROR, dump_body
+    message, name, cause = application.message(child.app, envelope), request['task'], why.cause
+    sender = application.Consumer(application.Worker(child.app, child.options))
+    if why.why == 'unknown_task':
+        cause = KeyError(name)
+        consumer.error(UNKNOWN_TASK_ERROR, cause, dump_body(message, message.body), message.headers, message.delivery_info, exc_info=why.cause)
+        signals.task_unknown.send(sender=sender, message=message, exc=cause, name=name, id=request.get('id'))
+    else:
+        consumer.error(INVALID_TASK_ERROR, cause, dump_body(message, message.body), exc_info=cause)
+        signals.task_rejected.send(sender=sender, message=message, exc=cause)
 
 
 def failed(child, request, exc):

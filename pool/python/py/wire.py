@@ -16,7 +16,7 @@ FORKED_AS = struct.Struct('>IIi')  # request, pid, errno
 EXIT = struct.Struct('>Iii')      # pid, exit code or -1, signal or 0
 PID = struct.Struct('>I')
 USAGE = struct.Struct('>IQ')      # pid, highest resident memory in bytes
-SIGNAL = struct.Struct('>QB')    # tag, signal
+SIGNAL = struct.Struct('>QBB')    # tag, signal, whether it is the last: see Child.exit
 
 
 class Closed(Exception):
@@ -79,7 +79,7 @@ class Channel:
         self.send(kind, json.dumps(value, default=repr).encode('utf-8', 'backslashreplace'))
 
     def take_signals(self):
-        """Reads what came without waiting and yields tag and signal of each cancel frame. For the signal handlers."""
+        """Reads what came without waiting and yields tag, signal and last of each cancel frame. For the signal handlers."""
         if self.start == self.end:
             self.start = self.end = 0
         try:
@@ -90,9 +90,9 @@ class Channel:
             length, kind = HEADER.unpack_from(self.view, self.start)
             if kind != CANCEL:
                 return
-            tag_and_signal = SIGNAL.unpack_from(self.view, self.start + HEADER.size)
+            asked = SIGNAL.unpack_from(self.view, self.start + HEADER.size)
             self.start += HEADER.size + length
-            yield tag_and_signal
+            yield asked
 
 
 class FileChannel(Channel):

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from base64 import b64decode
 
 from _agensium import application, boot, wire
 
@@ -114,6 +115,7 @@ class Zygote:
     def fork(self, request, slot):
         files = self.channel.take_files(3)
         self.forks += 1
+        self.before_fork()
         sys.__stdout__.flush()
         sys.__stderr__.flush()
         try:
@@ -139,6 +141,12 @@ class Zygote:
             os.close(fd)
         self.children.add(pid)
         self.channel.send(wire.FORKED, wire.FORKED_AS.pack(request, pid, 0))
+
+    def before_fork(self):
+        from celery import signals
+        before = getattr(signals, 'worker_before_create_process', None)  # there is none before Celery 5.3
+        if before is not None:
+            before.send(sender=self.worker)
 
     def become(self, slot, sock, lifeline, output):
         """Turns the fork into a child of its own: group, channel, lifeline, output, signals."""
@@ -184,12 +192,27 @@ class Zygote:
     def event(self, name, **kwargs):
         """Sends a signal that Celery's parent process would send."""
         from celery import signals
+        from celery.exceptions import InvalidTaskError
         if name == 'worker_ready':
             signals.worker_ready.send(sender=application.Consumer(self.worker))
         elif name == 'heartbeat_sent':
             signals.heartbeat_sent.send(sender=application.Consumer(self.worker))
+        elif name == 'task_received':
+            self.received(b64decode(kwargs['envelope']))
+        elif name == 'task_rejected':
+            message = application.message(self.app, b64decode(kwargs['envelope']))
+            exc = InvalidTaskError(kwargs['why']) if kwargs['why'] else None
+            signals.task_rejected.send(sender=application.Consumer(self.worker), message=message, exc=exc)
         elif name == 'worker_shutting_down':
             signals.worker_shutting_down.send(sender=self.worker.hostname, **kwargs)
+
+    def received(self, envelope):
+        from celery import signals
+        try:
+            request = application.request(self.app, self.worker, envelope)
+        except Exception:  # what cannot be read is refused by a child
+            return
+        signals.task_received.send(sender=application.Consumer(self.worker), request=request)
 
     def answer(self, body):
         """Answers a question of remote control. Meanwhile no child is forked, as Celery's parent would not go on either."""
@@ -203,4 +226,5 @@ class Zygote:
             self.app.loader.shutdown_worker()
             signals.worker_shutdown.send(sender=self.worker)
         finally:
+            self.channel.sock.detach()  # whoever sees it closed kills this process
             sys.exit(0)  # atexit handlers of the application run, as in Celery's parent

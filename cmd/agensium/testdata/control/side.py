@@ -1,5 +1,7 @@
 """The application of the tests of remote control: commands of its own, and the signals of the parent process."""
+import logging
 import os
+import sys
 import time
 
 from celery import Celery, signals
@@ -47,3 +49,28 @@ def note(name):
 for each in ('celeryd_init', 'worker_init', 'celeryd_after_setup', 'worker_ready', 'worker_shutting_down', 'worker_shutdown',
              'heartbeat_sent'):
     note(each)
+
+
+def tell(name, text):
+    """Notes what a receiver of a signal is told, if the release has the signal."""
+    def receiver(**kwargs):
+        with open(os.environ['TEST_TOLD'], 'a') as f:
+            f.write('%s %s\n' % (name, text(kwargs)))
+    getattr(signals, name).connect(receiver, weak=False)
+
+
+class Reported(logging.Handler):
+    """Stands for what reports the errors that are logged."""
+
+    def emit(self, record):
+        with open(os.environ['TEST_TOLD'], 'a') as f:
+            f.write('logged %s: %s\n' % (record.name, record.getMessage().partition('\n')[0].partition('[')[0]))
+
+
+if os.environ.get('TEST_TOLD'):
+    tell('task_received', lambda told: told['request'].name)
+    tell('task_rejected', lambda told: type(told['exc']).__name__)
+    tell('task_unknown', lambda told: '%s %s' % (told['name'], type(told['exc']).__name__))
+    tell('task_revoked', lambda told: '%s %s' % (told['terminated'], told['signum'] and int(told['signum'])))
+    tell('task_failure', lambda told: '%s, handled: %s' % (type(told['exception']).__name__, sys.exc_info()[1] is told['exception']))
+    logging.getLogger('celery.worker').addHandler(Reported(logging.ERROR))

@@ -1,5 +1,5 @@
 """An application that asks for what only Celery's own worker has."""
-from celery import Celery, bootsteps
+from celery import Celery, Task, bootsteps
 
 app = Celery('unsupported', broker='memory://')
 app.conf.update(
@@ -14,3 +14,24 @@ class Listener(bootsteps.ConsumerStep):
 
 
 app.steps['consumer'].add(Listener)
+
+
+class Batched(Task):
+    Request = 'celery.worker.request:Request'  # as it is
+
+    def Strategy(self, task, app, consumer):
+        raise NotImplementedError
+
+
+class Watched(Task):
+    Request = 'mine:Request'
+
+
+@app.task(base=Batched)
+def batched():
+    pass
+
+
+@app.task(base=Watched)
+def watched():
+    pass

@@ -11,8 +11,9 @@ app.conf.update(accept_content=['json', 'pickle', 'yaml', 'msgpack'], broker_con
                 result_extended=bool(os.environ.get('TEST_EXTENDED')), worker_redirect_stdouts=False)
 
 heard = []
-for name in ('worker_init', 'worker_process_init', 'celeryd_init', 'celeryd_after_setup', 'import_modules'):
-    getattr(signals, name).connect(lambda signal=None, name=name, **kw: heard.append(name), weak=False)
+for name in ('worker_init', 'worker_process_init', 'celeryd_init', 'celeryd_after_setup', 'import_modules', 'worker_before_create_process'):
+    if hasattr(signals, name):  # not every release has all
+        getattr(signals, name).connect(lambda signal=None, name=name, **kw: heard.append(name), weak=False)
 
 
 class Custom(Exception):
@@ -202,7 +203,10 @@ def hears(path, keep_on=False):
         say(type(exc).__name__)
         if not keep_on:
             raise
-        time.sleep(30)
+        if keep_on == 'fail':
+            raise ValueError('failed')
+        if keep_on != 'return':
+            time.sleep(30)
     finally:
         say('finally')
 

@@ -1,0 +1,18 @@
+"""Has something to do at its very end, as what sends spans in batches has."""
+import atexit
+import time
+
+from celery import Celery
+
+app = Celery('ends_slowly', broker='memory://', backend='cache+memory://')
+
+
+@atexit.register
+def goodbye():
+    time.sleep(0.3)
+    print('goodbye')
+
+
+@app.task
+def bad():
+    pass
