@@ -43,7 +43,7 @@ type Options struct {
 	StartTimeout time.Duration // for importing the application, and for a child to become ready; 0: a minute
 	CloseTimeout time.Duration // for a child to end by itself when it is told to; 0: 5 s
 	Log          hclog.Logger  // nil: nothing is logged
-	Printed      hclog.Logger  // for what the application writes itself, not by Celery's logging; nil: Log
+	Printed      hclog.Logger  // for what the application writes itself, not by Celery's logging, and below LogLevel; nil: Log
 }
 
 func (o Options) withDefaults() Options {
