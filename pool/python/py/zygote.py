@@ -104,8 +104,10 @@ class Zygote:
             self.reap(*wire.PID.unpack(body))
         elif kind == wire.EVENT:
             self.event(**json.loads(bytes(body)))
+            application.close_databases()
         elif kind == wire.ASK:
             self.answer(body)
+            application.close_databases()
         elif kind == wire.QUIT:
             self.quit()
         else:
