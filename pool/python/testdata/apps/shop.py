@@ -24,6 +24,18 @@ def look(**kwargs):
     inherited.append(connection.connection is not None)
 
 
+@signals.import_modules.connect
+def add_check(**kwargs):
+    from django.core.checks import register
+    from django.core.exceptions import ImproperlyConfigured
+
+    @register
+    def check(app_configs, **kwargs):
+        if os.environ.get('SHOP_CHECK'):
+            raise ImproperlyConfigured(os.environ['SHOP_CHECK'])
+        return []
+
+
 app = Celery('shop')
 app.config_from_object('django.conf:settings', namespace='CELERY')
 
