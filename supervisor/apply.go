@@ -26,6 +26,7 @@ type applier struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting *reload.Result
+	anew    bool                    // the next reading goes with a new generation, whatever it says
 	renewal []chan<- error          // who asked for a new generation whatever the settings say
 	abandon context.CancelCauseFunc // ends the start of a generation; nil: none starts
 
@@ -38,9 +39,17 @@ func newApplier(s *Supervisor) *applier {
 	return &applier{s: s, log: everyLine(s.log).Named("config"), wake: make(chan struct{}, 1)}
 }
 
+// askAnew has the application imported anew with the reading that comes, whatever that says: its code may be another. Or not any more.
+func (a *applier) askAnew(anew bool) {
+	a.mu.Lock()
+	a.anew = anew
+	a.mu.Unlock()
+}
+
 // take is what the watcher reports to.
 func (a *applier) take(r reload.Result) {
 	if r.Err != nil {
+		a.askAnew(false)
 		a.refuse(r)
 		return
 	}
@@ -199,7 +208,14 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 
 	info := now.info
 	var next *generation
-	if len(variables) > 0 || a.gaveUp(taken) || slices.ContainsFunc(possible, renews) {
+	a.mu.Lock()
+	anew := a.anew && !a.s.withoutPython(taken.Config)
+	a.anew = false
+	a.mu.Unlock()
+	if anew {
+		a.log.Info("importing the application anew", "reason", r.Cause)
+	}
+	if anew || len(variables) > 0 || a.gaveUp(taken) || slices.ContainsFunc(possible, renews) {
 		var err error
 		next, info, err = a.start(ctx, taken, r.Loaded)
 		if err == nil {
@@ -208,6 +224,9 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 			err = a.fill(next, a.s.newSettings(taken, info))
 		}
 		if err != nil && (errors.Is(err, errSuperseded) || ctx.Err() != nil) {
+			if anew {
+				a.askAnew(true)
+			}
 			return
 		}
 		if err != nil {
@@ -232,7 +251,7 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	}
 	a.s.reloads.note(time.Now(), nil)
 	a.s.reloads.from(storedVersion(r.Loaded))
-	if len(changes) == 0 && next == nil && r.Cause != causeStart {
+	if len(changes) == 0 && len(variables) == 0 && (next == nil || anew) && r.Cause != causeStart {
 		a.log.Info("settings are as they were", "reason", r.Cause)
 	}
 }

@@ -102,9 +102,10 @@ func (s *Supervisor) watch() *watch {
 	}
 }
 
-// reload has the settings read again, under the eyes of whoever manages the service.
+// reload has the settings read again and the application imported anew, under the eyes of whoever manages the service.
 func (s *Supervisor) reload(why string) {
 	s.systemd.reloading(func() {
+		s.applier.askAnew(true)
 		s.watcher.Reload(why)
 		if f := s.stored.Load(); f != nil {
 			f.nudge()

@@ -11,7 +11,7 @@ import (
 )
 
 // signals turns what the operating system says into what the supervisor does, as Celery's worker does: TERM or the
-// first INT is a warm stop, QUIT or the second INT a cold one, HUP a reload. It listens on during a drain.
+// first INT is a warm stop, QUIT or the second INT a cold one, HUP a reload, of settings and application. It listens on during a drain.
 type signals struct {
 	warm, cold, reload func(why string)
 	extra              <-chan os.Signal // nil: ask the operating system

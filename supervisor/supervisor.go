@@ -189,6 +189,7 @@ func (s *Supervisor) rest() (goOn bool, err error) {
 		}
 		if r, _ := s.applier.next(); r != nil && r.Loaded.Config.Broker.Consume {
 			s.o.Loaded = r.Loaded
+			s.applier.askAnew(false) // it is imported now
 			return true, nil
 		}
 	}

@@ -262,10 +262,36 @@ func TestConsumingCanBeSwitched(t *testing.T) {
 	cleanEnd(t, g.worker)
 }
 
-func TestAHangupReadsTheSettingsAgain(t *testing.T) {
-	g := newGate(t, "# the defaults\n")
+// Celery starts anew at a HUP, which is how a deployment in place has it take the new code.
+func TestAHangupTakesSettingsAndApplicationAnew(t *testing.T) {
+	g := newGate(t, "[pool]\nconcurrency = 2\n[scaling]\nmin = 2\n")
 	g.printed(g.worker, " ready.")
+	g.send("celery", "first")
+	g.noted("began", 1)
+	deployed := strings.Replace(gated, "'none'", "'deployed'", 1)
+	g.write("gated.py", deployed)
 	g.worker.Signal(syscall.SIGHUP)
+	g.printed(g.worker, `importing the application anew: reason="signal SIGHUP"`)
 	g.printed(g.worker, `settings are as they were: reason="signal SIGHUP"`)
+	g.send("celery", "second")
+	g.noted("began", 2)
+	g.finish("second")
+	g.noted("ended", 1)
+	g.finish("first")
+	if ended := g.noted("ended", 2); ended[0] != "second deployed" || ended[1] != "first none" {
+		t.Errorf("ended: %q", ended)
+	}
+	g.printed(g.worker, "old generation ended")
+
+	g.write("gated.py", "import no_such_module")
+	g.worker.Signal(syscall.SIGHUP)
+	g.printed(g.worker, "new generation did not start")
+	g.write("gated.py", deployed) // the client needs it
+	g.send("celery", "third")
+	g.noted("began", 3)
+	g.finish("third")
+	if ended := g.noted("ended", 3); ended[2] != "third deployed" {
+		t.Errorf("after an application that cannot be imported: %q", ended)
+	}
 	cleanEnd(t, g.worker)
 }

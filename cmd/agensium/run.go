@@ -37,7 +37,7 @@ type cli struct {
 	NoColor       bool             `short:"C" name:"no-color" help:"Accepted: agensium prints no colours."`
 	Quiet         bool             `short:"q" help:"No banner."`
 	Loader        string           `placeholder:"LOADER" help:"Celery's loader class."`
-	SkipChecks    bool             `name:"skip-checks" help:"Accepted: Django's checks are not run."`
+	SkipChecks    bool             `name:"skip-checks" help:"Django's checks are not run at the start."`
 	Version       kong.VersionFlag `help:"Print the version and exit."`
 
 	Worker  workerCommand  `cmd:"" help:"Run tasks, as celery worker does."`

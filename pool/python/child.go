@@ -59,7 +59,7 @@ func (c *Child) Done() <-chan struct{} { return c.proc.done }
 // greet waits until the child is ready. If it fails nothing is left of the child.
 func (c *Child) greet(ctx context.Context, printed *os.File) error {
 	c.log = c.app.o.Log.With("slot", c.slot, "pid", c.proc.pid)
-	c.out = readOutput(printed, c.log, c.app.o.Printed.With("slot", c.slot, "pid", c.proc.pid))
+	c.out = readOutput(printed, levels[c.app.o.LogLevel], c.log, c.app.o.Printed.With("slot", c.slot, "pid", c.proc.pid))
 	c.reader = newReader(c)
 	child.PreferAsVictim(c.proc.pid, c.app.options().OOMScoreAdj)
 	stop := context.AfterFunc(ctx, func() { c.proc.kill(celery.LossShutdown) })

@@ -44,7 +44,7 @@ type Options struct {
 	CloseTimeout time.Duration // for a child to end by itself when it is told to; 0: 5 s
 	HardGrace    time.Duration // for a task to end by itself at its hard limit; 0: 100 ms, as billiard has it
 	Log          hclog.Logger  // nil: nothing is logged
-	Printed      hclog.Logger  // for what the application writes itself, not by Celery's logging; nil: Log
+	Printed      hclog.Logger  // for what the application writes itself, not by Celery's logging, and below LogLevel; nil: Log
 }
 
 func (o Options) withDefaults() Options {

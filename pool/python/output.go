@@ -32,7 +32,8 @@ const goesOn = '\x1e'
 type output struct {
 	file    *os.File
 	raw     syscall.RawConn
-	log     hclog.Logger // for what came by Celery's logging
+	level   hclog.Level  // of Celery's logging in the process
+	log     hclog.Logger // for what came by it
 	printed hclog.Logger // for the rest
 	done    chan struct{}
 
@@ -46,8 +47,8 @@ type output struct {
 	rest    func(fd uintptr)
 }
 
-func readOutput(file *os.File, log, printed hclog.Logger) *output {
-	o := &output{file: file, log: log, printed: printed, done: make(chan struct{}), buffer: make([]byte, maxLine)}
+func readOutput(file *os.File, level hclog.Level, log, printed hclog.Logger) *output {
+	o := &output{file: file, level: level, log: log, printed: printed, done: make(chan struct{}), buffer: make([]byte, maxLine)}
 	o.rest = o.takeWaiting
 	o.raw, _ = file.SyscallConn() // of an open file there is one
 	go o.run()
@@ -223,7 +224,7 @@ func (o *output) emit() {
 		fields = append(fields, "task", o.task.DisplayName(), "id", o.task.ID)
 	}
 	log := o.log
-	if o.record.level == hclog.NoLevel {
+	if o.record.level < o.level { // no level of Celery's, or of a logger with a level of its own
 		log = o.printed
 	}
 	log.Log(level, message, fields...)

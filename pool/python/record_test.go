@@ -51,9 +51,8 @@ func TestRecords(t *testing.T) {
 				t.Fatal(err)
 			}
 			sink := &sinkLines{}
-			log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off})
-			log.RegisterSink(sink)
-			o := readOutput(r, log, log)
+			log := logTo(sink)
+			o := readOutput(r, hclog.Info, log, log)
 			if _, err := w.WriteString(strings.Join(test.lines, "\n") + "\n"); err != nil {
 				t.Fatal(err)
 			}
@@ -95,9 +94,8 @@ func TestLinesAreTheTasksThatPrintedThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink := &sinkLines{}
-	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off})
-	log.RegisterSink(sink)
-	o := readOutput(r, log, log)
+	log := logTo(sink)
+	o := readOutput(r, hclog.Info, log, log)
 	var want []string
 	for _, id := range []string{"a", "b", "c"} {
 		o.begin(&celery.Task{ID: id, Name: "t"})
@@ -114,4 +112,34 @@ func TestLinesAreTheTasksThatPrintedThem(t *testing.T) {
 	if diff := cmp.Diff(want, sink.lines); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// Django's LOGGING gives loggers levels of their own; their records reach Celery's handler, whatever -l says.
+func TestRecordsBelowTheLevelAreOfLoggersThatHaveTheirOwn(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, printed := &sinkLines{}, &sinkLines{}
+	o := readOutput(r, hclog.Warn, logTo(log), logTo(printed))
+	for _, level := range []string{"DEBUG", "INFO", "WARNING", "ERROR"} {
+		if _, err := w.WriteString("[2026-11-23 04:24:01,638: " + level + "/ForkPoolWorker-1] said\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Close()
+	<-o.done
+	r.Close()
+	if diff := cmp.Diff([]string{"warn said", "error said"}, log.lines); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"debug said", "info said"}, printed.lines); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func logTo(sink hclog.SinkAdapter) hclog.Logger {
+	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off})
+	log.RegisterSink(sink)
+	return log
 }

@@ -14,7 +14,8 @@ type StartError struct {
 	Type       string   `json:"type"`  // class of the exception; empty if the process died without a word
 	Message    string   `json:"message"`
 	Traceback  string   `json:"traceback"`
-	Module     string   `json:"module"` // that could not be imported
+	Module     string   `json:"module"`   // that could not be imported
+	Settings   string   `json:"settings"` // what DJANGO_SETTINGS_MODULE says
 	Python     string   `json:"python"`
 	Executable string   `json:"executable"`
 	Cwd        string   `json:"cwd"`
@@ -68,6 +69,8 @@ func (e *StartError) Hint() string {
 		return "redis-py is not installed for this interpreter: install celery[redis] there"
 	case slices.Contains(partsOfPython, e.Module):
 		return fmt.Sprintf("this Python was built without %s: set python.interpreter to another, or build it again where the library that it needs is installed", e.Module)
+	case e.Module != "" && e.Module == e.Settings:
+		return fmt.Sprintf("no module %q for this interpreter in this directory: DJANGO_SETTINGS_MODULE names it", e.Module)
 	case e.Module != "" && e.ownModule():
 		return fmt.Sprintf("no module %q for this interpreter in this directory: check python.app, python.interpreter and the working directory", e.Module)
 	case e.Module != "":

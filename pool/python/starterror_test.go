@@ -10,6 +10,7 @@ func TestHintOfAStartError(t *testing.T) {
 		"check python.app":          {Doing: "import shop.worker:app", Type: "ModuleNotFoundError", Module: "shop"},
 		`no module "shop.other"`:    {Doing: "import shop.worker:app", Type: "ModuleNotFoundError", Module: "shop.other"},
 		"install it there":          {Doing: "import shop.worker:app", Type: "ModuleNotFoundError", Module: "django"},
+		"DJANGO_SETTINGS_MODULE":    {Doing: "import the task modules", Type: "ModuleNotFoundError", Module: "shop.prod", Settings: "shop.prod"},
 		"install celery[redis]":     {Doing: "import celery", Type: "ModuleNotFoundError", Module: "celery"},
 		"more than redis-py":        {Doing: "import kombu's Redis transport", Type: "ModuleNotFoundError", Module: "packaging"},
 		"built without _ssl":        {Doing: "import shop.worker:app", Type: "ModuleNotFoundError", Module: "_ssl"},

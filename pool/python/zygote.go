@@ -54,7 +54,7 @@ func startZygote(ctx context.Context, o Options) (*zygote, error) {
 	z := &zygote{launched: l, log: o.Log, done: make(chan struct{}), requests: map[uint32]chan forked{},
 		asked: map[uint32]chan []byte{}, children: map[int]*process{}}
 	whose := []any{"pid", l.proc.PID(), "process", "zygote"}
-	z.out = readOutput(l.output, o.Log.With(whose...), o.Printed.With(whose...))
+	z.out = readOutput(l.output, levels[o.LogLevel], o.Log.With(whose...), o.Printed.With(whose...))
 	ctx, cancel := context.WithTimeoutCause(ctx, o.StartTimeout, errStartTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {

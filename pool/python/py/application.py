@@ -145,6 +145,7 @@ def prepare(options):
         print_by_line()
     Stage.doing = 'open the result backend'
     app.backend
+    close_databases()
     return app, worker
 
 
@@ -192,6 +193,27 @@ def quiet_tracer():
     quiet = 'celery.app.trace', 'celery.worker.request', 'celery.worker.consumer.consumer'
     for handler in filter(console, handlers):
         handler.addFilter(lambda record: record.name not in quiet)
+
+
+def close_databases():
+    """Closes what Django has open in this process: each child that is forked would have the same connection.
+
+    Celery's fix-up closes it before receivers of celeryd_after_setup and worker_ready run, and in the child after receivers of
+    worker_process_init.
+    """
+    db = sys.modules.get('django.db')
+    if db is None or not sys.modules['django.conf'].settings.configured:
+        return
+    try:
+        connections = db.connections.all(initialized_only=True)
+    except TypeError:  # before Django 4.1
+        connections = db.connections.all()
+    for connection in connections:
+        try:
+            connection.close()
+            getattr(connection, 'close_pool', int)()
+        except Exception:
+            logging.getLogger('celery').exception('Cannot close the connection %r to a database', connection.alias)
 
 
 def plain(value):

@@ -43,7 +43,7 @@ def failure(exc):
         'doing': application.Stage.doing, 'type': type(exc).__name__, 'message': str(exc),
         'traceback': ''.join(traceback.format_exception(type(exc), exc, own_frames_cut(exc.__traceback__))),
         'python': sys.version.split()[0], 'executable': sys.executable, 'cwd': os.getcwd(), 'path': sys.path,
-        'virtualenv': os.environ.get('VIRTUAL_ENV', ''),
+        'virtualenv': os.environ.get('VIRTUAL_ENV', ''), 'settings': os.environ.get('DJANGO_SETTINGS_MODULE', ''),
         'module': getattr(exc, 'name', None) or '' if isinstance(exc, ModuleNotFoundError) else '',
     }
 
@@ -105,8 +105,10 @@ class Zygote:
             self.reap(*wire.PID.unpack(body))
         elif kind == wire.EVENT:
             self.event(**json.loads(bytes(body)))
+            application.close_databases()
         elif kind == wire.ASK:
             self.answer(body)
+            application.close_databases()
         elif kind == wire.QUIT:
             self.quit()
         else:
