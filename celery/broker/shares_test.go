@@ -19,7 +19,6 @@ import (
 type crew struct {
 	t       *testing.T
 	b       *Broker
-	stop    context.CancelFunc
 	all     sync.WaitGroup
 	mu      sync.Mutex
 	running map[string][]chan struct{} // by queue
@@ -28,7 +27,7 @@ type crew struct {
 
 func newCrew(t *testing.T, b *Broker, slots int) *crew {
 	ctx, stop := context.WithCancel(bounded(t))
-	c := &crew{t: t, b: b, stop: stop, running: map[string][]chan struct{}{}}
+	c := &crew{t: t, b: b, running: map[string][]chan struct{}{}}
 	for range slots {
 		c.all.Go(func() {
 			var done *Finished
@@ -37,16 +36,17 @@ func newCrew(t *testing.T, b *Broker, slots int) *crew {
 				if err != nil {
 					return
 				}
-				<-c.begin(d)
-				done = acked(d)
+				select {
+				case <-c.begin(d):
+					done = acked(d)
+				case <-ctx.Done(): // it may have come a moment ago
+					return
+				}
 			}
 		})
 	}
 	t.Cleanup(func() {
 		stop()
-		for q := range c.now() {
-			c.end(q, len(c.running[q]))
-		}
 		c.all.Wait()
 	})
 	return c
