@@ -153,7 +153,7 @@ with app.connection() as c:
                                      'properties': {'delivery_info': {}, 'delivery_tag': 'x'}}, '', 'celery')
 add.apply_async((1, 2), headers={'eta': 'never'})
 running = sleep.delay(30)
-while not any(app.control.inspect().active().values()):
+while not any((app.control.inspect().active() or {}).values()):
     pass
 app.control.revoke(running.id, terminate=True, signal='SIGTERM')
 end(running)

@@ -253,6 +253,8 @@ func TestVerdictsAreRecorded(t *testing.T) {
 			Module: "billiard.exceptions", Args: []any{30}, CallBack: true}, []string{`"exc_type": "TimeLimitExceeded", "exc_message": [30]`}},
 		"expired": {`add.delay(1, 2)`, celery.Verdict{State: celery.StateRevoked, Type: "TaskRevokedError",
 			Module: "celery.exceptions", Args: []any{"expired"}}, []string{`"status": "REVOKED"`}},
+		"terminated by a signal without a name": {`add.delay(1, 2)`, celery.Verdict{State: celery.StateRevoked, Type: "TaskRevokedError",
+			Module: "celery.exceptions", Args: []any{"terminated"}, Signal: 40}, []string{`"status": "REVOKED"`}},
 		"unregistered": {`app.send_task("nobody.knows")`, celery.Verdict{State: celery.StateFailure, Type: "NotRegistered",
 			Module: "celery.exceptions", Args: []any{"nobody.knows"}}, []string{`"exc_type": "NotRegistered", "exc_message": ["nobody.knows"]`}},
 		"errbacks alone": {`fail.apply_async(link_error=errback.s())`, celery.Verdict{State: celery.StateFailure, Type: "NoSuchClass",
@@ -263,7 +265,7 @@ func TestVerdictsAreRecorded(t *testing.T) {
 			job := jobOf(client.send(t, test.expression)[0].task)
 			job.Verdict = &test.verdict
 			out, err := executor.Execute(context.Background(), job)
-			if err != nil || out.State != test.verdict.State {
+			if err != nil || out.State != test.verdict.State || out.Traceback != "" { // that of an error in recording it
 				t.Fatalf("%+v %v", out, err)
 			}
 			if test.documents != nil && len(out.Results) == 0 || test.documents == nil && len(out.Results) > 0 {

@@ -74,8 +74,7 @@ def record(child, verdict, envelope):
         args = verdict.get('Args') or ['revoked']
         backend.mark_as_revoked(ctx.id, args[0], request=ctx, store_result=store)
         signals.task_revoked.send(sender=task, request=ctx, terminated=args[0] == 'terminated',
-                                  signum=signal.Signals(verdict['Signal']) if verdict.get('Signal') else None,
-                                  expired=args[0] == 'expired')
+                                  signum=named(verdict.get('Signal')), expired=args[0] == 'expired')
         return states.REVOKED, exceptions.TaskRevokedError(args[0])
     exc = exception(verdict)
     if verdict['State'] == states.RETRY and task is not None and not exhausted(task, ctx):
@@ -117,6 +116,13 @@ def retried(task, ctx, exc, store):
         logger.exception('on_retry of task %s[%s]', task.name, ctx.id)
     finally:
         task.request_stack.pop()
+
+
+def named(signum):
+    try:
+        return signal.Signals(signum) if signum else None
+    except ValueError:  # most realtime signals have no name
+        return signum
 
 
 def raised(exc):
