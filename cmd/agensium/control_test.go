@@ -187,7 +187,7 @@ func TestPoolRestart(t *testing.T) {
 	env := append(sideEnv(t, python, redis.URL(0)), "TEST_RESTARTS=1")
 	sideNode(t, exe, env, "-c", "2", "-n", "a@test")
 	got := sideClient(t, python, env, `
-at = app.control.inspect(['a@test'])
+at = app.control.inspect(['a@test'], timeout=20)
 pids = lambda: at.stats()['a@test']['pool']['processes']
 running = sleep.delay(4)
 while not at.active()['a@test']:

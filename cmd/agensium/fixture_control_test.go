@@ -75,7 +75,7 @@ runs = %s
 for node, ids in runs.items():
     for id in ids:
         app.send_task('fx.sleep', (600,), task_id=id, queue=node)
-while any(len(app.control.inspect([node], timeout=5).active()[node]) < len(ids) for node, ids in runs.items()):
+while any(len(app.control.inspect([node], timeout=20).active()[node]) < len(ids) for node, ids in runs.items()):
     pass
 `, ids))
 			for _, e := range exchanges {

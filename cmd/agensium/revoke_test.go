@@ -38,7 +38,7 @@ func TestRevokesReachEveryTask(t *testing.T) {
 
 	got := sideClient(t, python, env, `
 from celery import chord
-at = app.control.inspect(['b@test'])
+at = app.control.inspect(['b@test'], timeout=20)
 parked = add.apply_async((1, 2), countdown=3000)
 body = chord([add.s(1, 1), add.s(2, 2).set(countdown=3000)])(add.si(5, 5))
 while len(at.scheduled()['b@test']) < 2 or not body.parent[0].ready():
@@ -48,7 +48,7 @@ print(body.get(timeout=20, propagate=False))
 while parked.state != 'REVOKED' or at.scheduled()['b@test']:
     pass
 running = [sleep.delay(600), sleep.apply_async((600,), queue='other')]
-while any(len(v) < 1 for v in app.control.inspect().active().values()):
+while any(len(v) < 1 for v in app.control.inspect(['a@test', 'b@test'], timeout=20).active().values()):
     pass
 queued = add.delay(1, 2)
 app.control.revoke(queued.id, reply=True, timeout=5)
@@ -87,7 +87,7 @@ func TestRevokeWhileDraining(t *testing.T) {
 	if _, err := events.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	id := sideClient(t, python, env, "r = sleep.delay(600)\nwhile not app.control.inspect().active()['a@test']: pass\nprint(r.id)")
+	id := sideClient(t, python, env, "r = sleep.delay(600)\nwhile not app.control.inspect(['a@test'], timeout=20).active()['a@test']: pass\nprint(r.id)")
 	node.Signal(15)
 	if _, err := events.ReceiveMessage(t.Context()); err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ with app.connection() as c:
                                      'properties': {'delivery_info': {}, 'delivery_tag': 'x'}}, '', 'celery')
 add.apply_async((1, 2), headers={'eta': 'never'})
 running = sleep.delay(30)
-while not any((app.control.inspect().active() or {}).values()):
+while not any(app.control.inspect(['a@test'], timeout=20).active().values()):
     pass
 app.control.revoke(running.id, terminate=True, signal='SIGTERM')
 end(running)

@@ -33,7 +33,7 @@ def broadcast(method, **arguments):
 def terminated(signal, end):
     """What becomes of a running task that is terminated with a signal."""
     task = sleep.delay(600)
-    while not any(t['id'] == task.id and t['worker_pid'] for t in app.control.inspect([node]).active()[node]):
+    while not any(t['id'] == task.id and t['worker_pid'] for t in app.control.inspect([node], timeout=20).active()[node]):
         pass
     ask('control', 'terminate', signal, task.id)
     replies['reply to ' + signal] = replies.pop('control terminate')
@@ -47,7 +47,7 @@ def terminated(signal, end):
 assert add.delay(1, 2).get(timeout=30) == 3
 running = sleep.delay(600)
 parked = add.apply_async((3, 4), {}, countdown=600)
-while not app.control.inspect([node]).query_task(running.id)[node] or not app.control.inspect([node]).scheduled()[node]:
+while not app.control.inspect([node], timeout=20).query_task(running.id)[node] or not app.control.inspect([node], timeout=20).scheduled()[node]:
     pass
 
 for command in ('ping', 'active', 'scheduled', 'reserved', 'revoked', 'registered', 'stats', 'conf', 'active_queues', 'report', 'clock',
