@@ -57,8 +57,9 @@ func TestSoak(t *testing.T) {
 	faults := map[string]func(){
 		"kill child": s.killChild, "kill zygote": s.killZygote, "kill supervisor": s.killSupervisor, "cut connections": s.proxy.CutAll,
 		"kill Redis": s.killRedis, "pause": s.pause, "drain and restart": s.drain, "cold stop and restart": s.coldStop,
+		"new generation": s.hangUp,
 	}
-	names := []string{"kill child", "kill child", "kill zygote", "kill supervisor", "cut connections", "cut connections", "kill Redis", "pause", "drain and restart", "cold stop and restart"}
+	names := []string{"kill child", "kill child", "kill zygote", "kill supervisor", "cut connections", "cut connections", "kill Redis", "pause", "drain and restart", "cold stop and restart", "new generation"}
 	for time.Now().Before(s.over) && !t.Failed() {
 		name := names[s.rand.IntN(len(names))]
 		faults[name]()
@@ -151,6 +152,11 @@ func (s *soak) coldStop() {
 	s.another(i)
 }
 
+// hangUp has a node import the application anew while its tasks run.
+func (s *soak) hangUp() {
+	append(s.nodes, s.keeper)[s.rand.IntN(len(s.nodes)+1)].Signal(syscall.SIGHUP)
+}
+
 // pause stops a node for longer than its lease.
 func (s *soak) pause() {
 	n := append(s.nodes, s.keeper)[s.rand.IntN(len(s.nodes)+1)]
@@ -221,12 +227,13 @@ func (s *soak) finish(before map[string]float64) {
 	if n := len(s.ids); s.lasts >= 10*time.Minute && n < 10_000 {
 		s.t.Errorf("only %d tasks", n)
 	}
-	after := s.keeper.vitals(s.port)
-	for what, more := range map[string]float64{"go_goroutines": 15, "process_open_fds": 10, "process_resident_memory_bytes": 40 << 20} {
-		if after[what] > before[what]+more {
-			s.t.Errorf("%s grew from %.0f to %.0f", what, before[what], after[what])
-		}
-	}
+	var after map[string]float64
+	defer func() { s.t.Logf("before: %v, after: %v", before, after) }()
+	celerytest.Eventually(s.t, "all that was taken for the tasks to be given back", func() bool { // an old generation may be about to end
+		after = s.keeper.vitals(s.port)
+		return after["go_goroutines"] <= before["go_goroutines"]+15 && after["process_open_fds"] <= before["process_open_fds"]+10 &&
+			after["process_resident_memory_bytes"] <= before["process_resident_memory_bytes"]+40<<20
+	})
 	s.keeper.end()
 	for _, n := range s.nodes {
 		n.end()
