@@ -201,7 +201,25 @@ func parseJSON(line string) (hclog.Level, string, []any, bool) {
 	sort.Strings(keys)
 	var fields []any
 	for _, key := range keys {
-		fields = append(fields, key, object[key])
+		switch value := object[key].(type) {
+		case nil, map[string]any, []any:
+			fields = append(fields, key, written{value})
+		default:
+			fields = append(fields, key, value)
+		}
 	}
 	return level, message, fields, true
+}
+
+// written is a value that stays JSON in a log that is text, too.
+type written struct{ value any }
+
+func (w written) MarshalJSON() ([]byte, error) { return json.Marshal(w.value) }
+
+func (w written) String() string {
+	var text strings.Builder
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(w.value) // it was read from JSON
+	return strings.TrimSuffix(text.String(), "\n")
 }

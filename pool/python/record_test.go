@@ -30,6 +30,7 @@ func TestRecords(t *testing.T) {
 		"levels":        {[]string{"ERROR:root:bad", "WARNING  careful", "2026-01-01 10:00:00,1 - app - DEBUG - x", "INFORMATION"}, []string{"error ERROR:root:bad", "warn WARNING  careful", "debug 2026-01-01 10:00:00,1 - app - DEBUG - x", "info INFORMATION"}},
 		"celery":        {[]string{prefix + "hello"}, []string{"warn hello"}},
 		"json":          {[]string{`{"level": "warning", "event": "slow", "b": 1795424388.25, "a": "x"}`, `{"no": 1}`}, []string{"warn slow a=x b=1795424388.25", `info {"no": 1}`}},
+		"json, nested":  {[]string{`{"message": "m", "a": null, "b": {"c": ["<", 1.50, null]}, "d": true}`}, []string{`info m a=null b={"c":["<",1.50,null]} d=true`}},
 		"traceback":     {append(append([]string{"before"}, trace...), "after"), []string{"error before\n" + strings.Join(trace, "\n"), "info after"}},
 		"chained":       {append(append(append([]string{}, trace...), "", "During handling of the above exception, another exception occurred:", ""), trace...), nil},
 		"redirected":    {prefixed(prefix, trace), []string{"warn " + strings.Join(trace, "\n")}},
