@@ -155,8 +155,9 @@ class Zygote:
     def before_fork(self):
         from celery import signals
         before = getattr(signals, 'worker_before_create_process', None)  # there is none before Celery 5.3
-        if before is not None:
+        if before is not None and before.receivers:
             before.send(sender=self.worker)
+            application.close_databases()
 
     def become(self, slot, sock, lifeline, output):
         """Turns the fork into a child of its own: group, channel, lifeline, output, signals."""
