@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 
 	"github.com/agensium/agensium/celery"
@@ -21,19 +22,19 @@ func (s *Supervisor) sendsEvents(t *celery.Task) bool {
 }
 
 // received sends no event of what Celery does not send one of: a task that is revoked or has expired when it is met.
-func (s *Supervisor) received(job pool.Job) {
+func (s *Supervisor) received(ctx context.Context, job pool.Job) {
 	t, d := job.Task, job.Delivery
 	s.meterReceived(t, d)
 	s.estimates.claimed(d.Queue, t.Name)
 	s.scaler.taken()
 	if refused := job.Verdict != nil && job.Verdict.State == celery.StateRevoked; !refused && !wasParked(t) {
-		s.tellReceived(t)
+		s.tellReceived(ctx, t)
 	}
 }
 
-func (s *Supervisor) tellReceived(t *celery.Task) {
+func (s *Supervisor) tellReceived(ctx context.Context, t *celery.Task) {
 	if app := s.application(); app != nil && s.isRegistered(t) {
-		app.Received(t.Raw)
+		app.Received(ctx, t.Raw)
 	}
 	if s.mayRun(t) {
 		s.control.Events.TaskReceived(t)
@@ -41,13 +42,13 @@ func (s *Supervisor) tellReceived(t *celery.Task) {
 }
 
 // rejected tells of a message that cannot be decoded.
-func (s *Supervisor) rejected(d *celery.Delivery, err error) {
+func (s *Supervisor) rejected(ctx context.Context, d *celery.Delivery, err error) {
 	why := err.Error()
 	if bad := (*celery.DecodeError)(nil); errors.As(err, &bad) && bad.Cause == celery.CauseNotATask {
 		why = ""
 	}
 	if app := s.application(); app != nil {
-		app.Rejected(d.Raw, why)
+		app.Rejected(ctx, d.Raw, why)
 	}
 }
 
@@ -62,9 +63,9 @@ func (s *Supervisor) mayRun(t *celery.Task) bool {
 }
 
 // parked tells that the task came; it is told once, however often the task is met.
-func (s *Supervisor) parked(t *celery.Task) {
+func (s *Supervisor) parked(ctx context.Context, t *celery.Task) {
 	if !wasParked(t) {
-		s.tellReceived(t)
+		s.tellReceived(ctx, t)
 	}
 }
 

@@ -46,9 +46,9 @@ type holding struct {
 
 // observer hears of each step of a task. Events, metrics and the scaling decision stand behind it.
 type observer interface {
-	received(job pool.Job)
-	rejected(d *celery.Delivery, err error)
-	parked(t *celery.Task)
+	received(ctx context.Context, job pool.Job)
+	rejected(ctx context.Context, d *celery.Delivery, err error)
+	parked(ctx context.Context, t *celery.Task)
 	started(t *celery.Task)
 	finished(f *pool.Finished, s *broker.Settlement)
 }
@@ -104,22 +104,22 @@ func (s *source) open(ctx context.Context, d *celery.Delivery, g gate) (pool.Job
 	task, err := celery.Decode(d.Raw, time.UTC) // a naive time is UTC, whatever the application's timezone
 	if err != nil {
 		s.log.Error("message cannot be decoded", "queue", d.Queue, "bytes", len(d.Raw), "error", err, "next", "dead letter")
-		s.watch.rejected(d, err)
+		s.watch.rejected(ctx, d, err)
 		return pool.Job{}, &broker.Finished{Delivery: d, Settlement: broker.Settlement{Action: broker.Bury, Dead: undecodable(d, err)}}
 	}
 	a := g.admit(task, now)
 	if a.park {
-		return pool.Job{}, s.park(d, task, task.ETA, parkedForETA)
+		return pool.Job{}, s.park(ctx, d, task, task.ETA, parkedForETA)
 	}
 	if a.verdict == nil {
 		if turn, limit := s.turn(ctx, task, now); turn.After(now) {
-			return pool.Job{}, s.park(d, task, turn, limit)
+			return pool.Job{}, s.park(ctx, d, task, turn, limit)
 		}
 	}
 	job := pool.Job{Task: task, Delivery: d, Verdict: a.verdict, Repr: s.repr()}
 	broker.AtAdmitted.Pass()
 	s.lines.received(task)
-	s.watch.received(job)
+	s.watch.received(ctx, job)
 	if a.verdict == nil {
 		job.Soft, job.Hard = s.limits(task)
 		s.watch.started(task)
@@ -129,9 +129,9 @@ func (s *source) open(ctx context.Context, d *celery.Delivery, g gate) (pool.Job
 
 // park lets a task wait in Redis. The message says what for, so that a task that had to wait for its turn begins when it is
 // there, and nobody is told twice that the task came.
-func (s *source) park(d *celery.Delivery, t *celery.Task, until time.Time, why string) *broker.Finished {
+func (s *source) park(ctx context.Context, d *celery.Delivery, t *celery.Task, until time.Time, why string) *broker.Finished {
 	s.lines.parked(t, until, why)
-	s.watch.parked(t)
+	s.watch.parked(ctx, t)
 	settlement := broker.Settlement{Action: broker.Park, Until: until}
 	if message, err := celery.ParkedFor(d.Raw, parkedFor(t, why)); err == nil {
 		settlement.Message = message

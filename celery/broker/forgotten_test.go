@@ -1,10 +1,14 @@
 package broker
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/celerytest"
@@ -63,6 +67,54 @@ func TestRedisWasRestartedWithoutItsDataWhileATaskRan(t *testing.T) {
 		t.Error(err)
 	}
 	ended(t, r, b)
+}
+
+// A server that was filled from elsewhere began empty, too: others may have found our claims in it.
+func TestANewServerThatKnowsUsHasNotForgotten(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	c := r.Client(0)
+	b := start(t, r.URL(0))
+	push(t, c, "celery", "a")
+	d := next(t, b, nil)
+	const nodes = "agensium:nodes"
+	id := b.Status().Incarnation
+	entry := c.HGet(bounded(t), nodes, id).Val()
+	b.commands.AddHook(&beforePipeline{with: "info", do: func() { c.HSet(bounded(t), nodes, id, entry) }})
+	r.Restart()
+	if err := b.Settle(bounded(t), *acked(d)); err != ErrTaken {
+		t.Errorf("Settle: %v", err)
+	}
+	if s := b.Status(); s.Forgotten != 0 || s.Taken != 1 {
+		t.Errorf("%d forgotten, %d taken", s.Forgotten, s.Taken)
+	}
+}
+
+// beforePipeline calls do before a pipeline with that command is sent.
+type beforePipeline struct {
+	with string
+	do   func()
+}
+
+func (*beforePipeline) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*beforePipeline) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h *beforePipeline) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Name() == h.with }) {
+			h.do()
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// Before the new server came, another node could take what the lease kept from it no longer.
+func TestANewServerAfterTheLeaseHasEndedProvesNothing(t *testing.T) {
+	for _, age := range []time.Duration{0, time.Hour} {
+		l := &lease{b: &Broker{}, incarnation: "id", since: time.Now().Add(-age), ttl: time.Minute}
+		l.lose(lapseServer)
+		if why := l.lapse(time.Now()); (why == lapseServer) != (age == 0) {
+			t.Errorf("after %s: %s", age, why)
+		}
+	}
 }
 
 // A replica that was promoted loaded nothing, either.

@@ -87,10 +87,12 @@ func (l *lease) begin(id string, file *lockFile, sent time.Time, ttl time.Durati
 	l.poke()
 }
 
-// lose says that our claims may be gone, whatever the lease says.
+// lose says that our claims may be gone though the lease holds. If it has ended, too, others may have taken them before.
 func (l *lease) lose(why lapse) {
 	l.mu.Lock()
-	l.lost = why
+	if l.lost = why; l.over(time.Now()) {
+		l.lost = lapseTime
+	}
 	l.mu.Unlock()
 	l.b.inbox.poke()
 }
@@ -105,8 +107,13 @@ func (l *lease) suspect() {
 	l.poke()
 }
 
-// lapsed tells whether the lease may have ended, so that our claims may be somebody else's. A machine that slept has a monotonic clock
-// that stood still, and a wall clock can be set: the larger one counts.
+// over tells whether the lease has not been renewed in time. A machine that slept has a monotonic clock that stood still, and a wall clock
+// can be set: the larger one counts. The caller holds mu.
+func (l *lease) over(now time.Time) bool {
+	return max(now.Sub(l.since), now.Round(0).Sub(l.since.Round(0))) > l.ttl-l.ttl/10
+}
+
+// lapsed tells whether the lease may have ended, so that our claims may be somebody else's.
 func (l *lease) lapsed(now time.Time) bool { return l.lapse(now) != lapseNone }
 
 func (l *lease) lapse(now time.Time) lapse {
@@ -115,8 +122,7 @@ func (l *lease) lapse(now time.Time) lapse {
 	if l.incarnation == "" {
 		return lapseNone
 	}
-	age := max(now.Sub(l.since), now.Round(0).Sub(l.since.Round(0)))
-	if l.lost == lapseNone && age > l.ttl-l.ttl/10 {
+	if l.lost == lapseNone && l.over(now) {
 		return lapseTime
 	}
 	return l.lost

@@ -42,20 +42,21 @@ func (e *engine) incarnate(life context.Context, why lapse) error {
 	e.batch.do(purposeRegistry, "PUBLISH", e.ring.notice(), n.id)
 	var old, info *redis.Cmd // not the first: the connection to a replica ends if that is refused
 	switch n.why {
-	case lapseGone:
-		old = e.batch.do(purposeRegistry, "HEXISTS", e.ring.nodes(), e.incarnation)
 	case lapseServer:
 		info = e.batch.do(purposeRegistry, "INFO")
+		fallthrough
+	case lapseGone:
+		old = e.batch.do(purposeRegistry, "HEXISTS", e.ring.nodes(), e.incarnation)
 	}
 	if err := e.execNow(life, hset, set); err != nil {
 		return err
 	}
 	switch {
-	case n.emptied:
-	case old != nil && old.Err() == nil && !took(old): // it would be the registry that tells others of our claims
+	case n.emptied, old == nil, old.Err() != nil, took(old): // it is the registry that tells others of our claims
+	case info == nil:
 		n.emptied = true
 		e.log.Warn("Redis was emptied while this node worked: what waited in it is gone", "next", onEmptied)
-	case info != nil && beganEmpty(info):
+	case beganEmpty(info):
 		n.emptied = true
 		e.log.Warn("Redis was started anew without its data: what waited in it is gone", "next", onEmptied)
 	}

@@ -29,6 +29,7 @@ type Application struct {
 	cancel context.CancelFunc
 	kept   chan struct{} // closed when keep has ended
 	warm   atomic.Bool   // a warm shutdown: children may linger
+	untold chan struct{} // one for each message that the zygote is to be told of
 
 	mu      sync.Mutex
 	zygote  *zygote       // nil while there is none
@@ -51,7 +52,7 @@ func Start(ctx context.Context, o Options) (*Application, error) {
 		return nil, err
 	}
 	keeping, cancel := context.WithCancel(context.Background())
-	a := &Application{o: o, info: z.info, zygote: z, changed: make(chan struct{}), cancel: cancel, kept: make(chan struct{})}
+	a := &Application{o: o, info: z.info, zygote: z, changed: make(chan struct{}), cancel: cancel, kept: make(chan struct{}), untold: make(chan struct{}, mostUntold)}
 	a.Adjust(o.StartTimeout, o.OOMScoreAdj)
 	kills, _ := child.OOMKills()
 	a.ooms.Store(kills)
@@ -328,40 +329,50 @@ func (a *Application) ShuttingDown(sig, how string, exitcode int) {
 }
 
 // Received has Celery's task_received sent in the zygote, if the application listens to it.
-func (a *Application) Received(envelope []byte) {
-	if a.Info().Receives {
-		a.told("task_received", envelope, "")
+func (a *Application) Received(ctx context.Context, envelope []byte) {
+	if a.info.Receives {
+		a.told(ctx, "task_received", envelope, "")
 	}
 }
 
 // Rejected has Celery's task_rejected sent in the zygote, if the application listens to it. As there, why is empty for what is no task.
-func (a *Application) Rejected(envelope []byte, why string) {
-	if a.Info().Rejects {
-		a.told("task_rejected", envelope, why)
+func (a *Application) Rejected(ctx context.Context, envelope []byte, why string) {
+	if a.info.Rejects {
+		a.told(ctx, "task_rejected", envelope, why)
 	}
 }
 
-// told sends a signal about a message. A zygote that sleeps is waited for: whatever is received wakes it.
-func (a *Application) told(name string, envelope []byte, why string) {
+// mostUntold bounds how many messages are kept until the zygote takes word of them.
+const mostUntold = 64
+
+// told sends a signal about a message. While many wait to be sent it waits, too, until ctx ends: Celery's consumer also goes no faster
+// than its receivers. A zygote that sleeps is waited for: whatever is received wakes it.
+func (a *Application) told(ctx context.Context, name string, envelope []byte, why string) {
+	sent := func() { <-a.untold }
+	select {
+	case a.untold <- struct{}{}:
+	case <-ctx.Done():
+		sent = func() {}
+	}
 	fields := map[string]any{"name": name, "envelope": envelope, "why": why}
-	if a.current() != nil {
-		a.event(fields)
+	if z := a.current(); z != nil {
+		z.event(fields, sent)
 		return
 	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), a.options().StartTimeout)
 		defer cancel()
-		if _, err := a.await(ctx); err == nil {
-			a.event(fields)
+		if z, err := a.await(ctx); err == nil {
+			z.event(fields, sent)
+		} else {
+			sent()
 		}
 	}()
 }
 
 func (a *Application) event(fields map[string]any) {
 	if z := a.current(); z != nil {
-		if err := z.event(fields); err != nil {
-			a.o.Log.Warn("signal not sent to the zygote", "signal", fields["name"], "error", err)
-		}
+		z.event(fields, func() {})
 	}
 }
 

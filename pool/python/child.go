@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,10 +39,11 @@ type Child struct {
 
 	leaving string // what the child said before the task ended it
 
-	mu      sync.Mutex // guards what follows, and writing to conn
-	running uint64     // tag of the task that runs
-	task    *celery.Task
-	asked   syscall.Signal // that was sent to the task because somebody asked for it; 0: none
+	running atomic.Uint64 // tag of the task that runs; written under mu
+
+	mu    sync.Mutex // guards what follows, and writing to conn
+	task  *celery.Task
+	asked syscall.Signal // that was sent to the task because somebody asked for it; 0: none
 }
 
 var (

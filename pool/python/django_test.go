@@ -26,9 +26,13 @@ func shop(t *testing.T) Options {
 func TestNoChildInheritsAConnectionToADatabase(t *testing.T) {
 	o := shop(t)
 	app, client := start(t, o), startClient(t, o.Interpreter, o.Dir, o.App, o.Env...)
-	for _, when := range []string{"celeryd_after_setup", "worker_ready"} {
-		if when == "worker_ready" {
+	for _, when := range []string{"celeryd_after_setup", "worker_ready", "worker_before_create_process"} {
+		switch when {
+		case "worker_ready":
 			app.Ready()
+		case "worker_before_create_process":
+			o.Env = append(o.Env, "SHOP_ASKS_AT_FORK=1")
+			app = start(t, o)
 		}
 		t.Run(when, func(t *testing.T) {
 			out, err := child1(t, app).Execute(context.Background(), jobOf(client.one(t, "inherits_nothing.delay()")))

@@ -52,15 +52,21 @@ func (c *Child) Execute(ctx context.Context, job pool.Job) (celery.Outcome, erro
 	}
 	out, err := c.read(ctx, tag)
 	c.mu.Lock()
-	c.running, c.task = 0, nil
+	c.running.Store(0)
+	c.task = nil
 	c.mu.Unlock()
-	if err == nil && c.proc.doomed() {
-		err = errors.New("the task ended while its child was killed")
+	doom := c.proc.doom()
+	if err == nil && doom == celery.LossHardLimit {
+		err = errors.New("the task ended after its hard limit")
 	}
 	if err != nil {
 		return c.lost(tag, job, err)
 	}
 	c.maxRSS = out.MaxRSS
+	if doom != "" {
+		c.broken = true
+		return out, fmt.Errorf("%w: killed when task %s had just ended", ErrGone, job.Task.ID)
+	}
 	return out, nil
 }
 
@@ -93,7 +99,8 @@ func (c *Child) prepare(tag uint64, job pool.Job) error {
 func (c *Child) write(tag uint64, t *celery.Task) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running, c.task, c.asked = tag, t, 0
+	c.running.Store(tag)
+	c.task, c.asked = t, 0
 	raw := t.Raw
 	if len(raw) <= small {
 		c.frame = append(c.frame, raw...)
@@ -172,7 +179,7 @@ func (c *Child) limit(tag uint64, job pool.Job) (disarm func()) {
 // lost finds out how the child died under the task, and makes sure that it is dead.
 func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, error) {
 	c.broken = true
-	if !isEnd(cause) || c.proc.doomed() {
+	if !isEnd(cause) || c.proc.doom() != "" {
 		c.proc.kill(celery.LossProtocol)
 	}
 	if !c.awaitEnd() {

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/celerytest"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 )
@@ -382,5 +383,69 @@ func TestATaskMayBeginASession(t *testing.T) {
 	job := jobOf(client.one(t, `begin_session.delay()`)) // in a session of its own it is no longer refused by us, but by the kernel
 	if out, err := executor.Execute(context.Background(), job); err != nil || out.State != celery.StateFailure {
 		t.Errorf("%+v %v", out, err)
+	}
+}
+
+// A message that is larger than what the channel takes is on its way until the child reads it.
+func TestHardLimitWhileTheMessageIsNotRead(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	job := jobOf(client.one(t, `add.delay("x" * 4_000_000, "y")`))
+	job.Hard = 100 * time.Millisecond
+	if err := child.Signal(executor.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	out, err := executor.Execute(context.Background(), job)
+	if !errors.Is(err, ErrGone) || out.Loss == nil || out.Loss.Cause != celery.LossHardLimit {
+		t.Errorf("%+v %v", out.Loss, err)
+	}
+}
+
+// A child that has reached its hard limit is there until it is killed, also if the task is then terminated.
+func TestTerminatedAtItsHardLimit(t *testing.T) {
+	app, client := whole(t, func(o *Options) { o.HardGrace = time.Minute })
+	executor := child1(t, app)
+	path := filepath.Join(t.TempDir(), "said")
+	job := jobOf(client.one(t, fmt.Sprintf(`hears.delay(%q, True)`, path)))
+	job.Hard = 200 * time.Millisecond
+	go func() {
+		celerytest.Eventually(t, "the limit", func() bool { now, _ := os.ReadFile(path); return string(now) == "runs SystemExit " })
+		executor.Signal(job.Task, syscall.SIGTERM)
+	}()
+	out, _ := executor.Execute(context.Background(), job)
+	if out.Loss == nil || out.Loss.Cause != celery.LossHardLimit || out.Loss.Signal != int(syscall.SIGKILL) {
+		t.Errorf("%+v", out.Loss)
+	}
+}
+
+// How a task ended that is killed for another reason in the same moment is known.
+func TestATaskThatEndedBeforeItsChildIsKilledHasEnded(t *testing.T) {
+	app, client := whole(t, nil)
+	executor := child1(t, app)
+	executor.proc.condemn(celery.LossShutdown, func() bool { return true })
+	out, err := executor.Execute(context.Background(), jobOf(client.one(t, `add.delay(1, 2)`)))
+	if !errors.Is(err, ErrGone) || out.State != celery.StateSuccess || len(out.Results) != 1 {
+		t.Errorf("%+v %+v %v", out, out.Loss, err)
+	}
+}
+
+// TimeLimitExceeded is recorded when the child is gone. Until then a chord must not count the task, nor anybody read that it succeeded.
+func TestWhatATaskReturnsAfterItsHardLimitIsRecordedNowhere(t *testing.T) {
+	r := celerytest.StartRedis(t)
+	env := append(os.Environ(), "TEST_BACKEND="+r.URL(0))
+	for name, how := range map[string]string{"returns": "return", "fails": "fail"} {
+		t.Run(name, func(t *testing.T) {
+			app, client := whole(t, func(o *Options) { o.HardGrace, o.Env = time.Minute, env })
+			path := filepath.Join(t.TempDir(), "said")
+			job := jobOf(client.one(t, fmt.Sprintf(`hears.apply_async((%q, %q), group_id="g", chord=add.s(1))`, path, how)))
+			job.Hard = 200 * time.Millisecond
+			out, err := child1(t, app).Execute(context.Background(), job)
+			if !errors.Is(err, ErrGone) || out.Loss == nil || out.Loss.Cause != celery.LossHardLimit {
+				t.Errorf("%+v %v", out.Loss, err)
+			}
+			if keys := r.Client(0).Keys(t.Context(), "*").Val(); len(keys) > 0 {
+				t.Errorf("it left %q", keys)
+			}
+		})
 	}
 }

@@ -47,20 +47,22 @@ func (p *process) kill(cause celery.LossCause) {
 	child.KillTree(p.pid)
 }
 
-// doom says what the process is about to be killed for.
-func (p *process) doom(cause celery.LossCause) {
+// condemn says what the process is about to be killed for, if that is so still, and reports whether it was not said before.
+func (p *process) condemn(cause celery.LossCause, still func() bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.gone && p.killed == "" {
-		p.killed = cause
+	if p.gone || p.killed != "" || !still() {
+		return false
 	}
+	p.killed = cause
+	return true
 }
 
-// doomed tells whether it is to be killed, or was.
-func (p *process) doomed() bool {
+// doom is what it is to be killed for, or was; empty: nothing.
+func (p *process) doom() celery.LossCause {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.killed != ""
+	return p.killed
 }
 
 // exited is called when the process is a zombie. What is left of its group goes too, unless it ended as it should.

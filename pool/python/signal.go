@@ -34,7 +34,7 @@ func (c *Child) Signal(t *celery.Task, signal syscall.Signal) bool {
 // send sends a signal to the task that runs; last tells the child not to end by itself. The caller holds mu.
 func (c *Child) send(signal syscall.Signal, last bool) bool {
 	if ends(signal) || signal == syscall.SIGUSR1 {
-		body := append(binary.BigEndian.AppendUint64(nil, c.running), byte(signal), 0)
+		body := append(binary.BigEndian.AppendUint64(nil, c.running.Load()), byte(signal), 0)
 		if last {
 			body[len(body)-1] = 1
 		}
@@ -50,7 +50,7 @@ func (c *Child) send(signal syscall.Signal, last bool) bool {
 func (c *Child) softLimit(tag uint64, job pool.Job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running != tag {
+	if c.running.Load() != tag {
 		return
 	}
 	c.log.Warn("soft time limit reached", "task", job.Task.DisplayName(), "id", job.Task.ID, "limit", job.Soft)
@@ -60,20 +60,15 @@ func (c *Child) softLimit(tag uint64, job pool.Job) {
 // hardLimit ends the child as billiard does: SystemExit in the task, so that its finally blocks run and what watches it hears of
 // its end, and death a moment later. The child stays until then, so that what the task started is found.
 func (c *Child) hardLimit(tag uint64) {
-	c.mu.Lock()
-	if c.running != tag {
-		c.mu.Unlock()
+	runs := func() bool { return c.running.Load() == tag }
+	if !c.proc.condemn(celery.LossHardLimit, runs) {
 		return
 	}
-	c.proc.doom(celery.LossHardLimit)
-	c.send(syscall.SIGTERM, true)
-	c.mu.Unlock()
-	timer := time.NewTimer(c.app.o.HardGrace)
-	defer timer.Stop()
-	select {
-	case <-c.proc.done:
-	case <-timer.C:
-		c.proc.kill(celery.LossHardLimit)
+	time.AfterFunc(c.app.o.HardGrace, func() { c.proc.kill(celery.LossHardLimit) })
+	c.mu.Lock() // held while a child that does not listen is written to: only its death ends that
+	defer c.mu.Unlock()
+	if runs() {
+		c.send(syscall.SIGTERM, true)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/agensium/agensium/celery"
+	"github.com/agensium/agensium/celery/celerytest"
 	"github.com/agensium/agensium/pool"
 	"github.com/agensium/agensium/pool/child"
 )
@@ -318,4 +319,76 @@ func TestATaskThatRaisesNoException(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What comes in may be anything, and is no reason for the process that forks to die.
+func TestAnUnreadableMessageIsRejectedAndNoMore(t *testing.T) {
+	z := startZoo(t, "hears_of_messages", "bad.delay()")
+	zygote := z.app.PID()
+	for i, message := range []string{
+		`{"headers": {}, "properties": {"body_encoding": "base64"}, "body": null}`,
+		`{"headers": [1], "properties": {}, "body": ""}`,
+		`{"headers": {}, "properties": {"delivery_info": 1}, "content-type": {}, "body": 1}`,
+		`null`, `{`, "\xff", "",
+		strings.Repeat("[", 200_000),
+	} {
+		why := fmt.Sprintf("unreadable %d", i)
+		z.app.Rejected(t.Context(), []byte(message), why)
+		celerytest.Eventually(t, why, func() bool { return z.lines.find("rejected 'Message' "+why) != "" || z.app.PID() != zygote })
+		if z.app.PID() != zygote {
+			t.Fatalf("the zygote died of %.80q: %q", message, z.lines.all)
+		}
+	}
+}
+
+// The process that forks has its collector off, and lives as long as the node.
+func TestTheGarbageOfReceiversIsCollected(t *testing.T) {
+	z := startZoo(t, "hears_of_messages", "bad.delay()")
+	for range 100 {
+		z.app.Rejected(t.Context(), nil, "")
+	}
+	celerytest.Eventually(t, "what receivers leave to be collected", func() bool { return z.lines.find("collected") != "" })
+}
+
+// A receiver of task_received that hangs holds up what is claimed, as in Celery, but not the end of the node.
+func TestAReceiverThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
+	z := startZoo(t, "hears_of_messages", `bad.delay("x" * 1_000_000)`)
+	draining, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range mostUntold + 1 {
+		z.app.Received(draining, z.job.Task.Raw)
+	}
+	z.app.ShuttingDown("SIGTERM", "Warm", 0)
+	if out, err := z.child.Execute(context.Background(), z.job); err != nil || out.State != celery.StateSuccess {
+		t.Errorf("%s %v", out.State, err)
+	}
+	if err := z.app.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who reads what the zygote says never waits for the zygote to listen: that may be waiting to be read.
+func TestAnEndedChildIsHeardOfWhileTheZygoteDoesNotListen(t *testing.T) {
+	ours, theirs, err := child.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := &zygote{launched: &launched{conn: ours}, children: map[int]*process{}}
+	sent := make(chan error)
+	go func() { sent <- z.send(kindEvent, make([]byte, 8<<20)) }()
+	celerytest.Eventually(t, "nothing more to go in", func() bool {
+		if !z.wmu.TryLock() {
+			return true
+		}
+		z.wmu.Unlock()
+		return false
+	})
+	if err := z.handle(kindExited, make([]byte, 12)); err != nil {
+		t.Error(err)
+	}
+	theirs.Close()
+	if err := <-sent; err == nil {
+		t.Error("it was read")
+	}
+	ours.Close()
 }

@@ -37,6 +37,15 @@ type zygote struct {
 	asked    map[uint32]chan []byte
 	next     uint32
 	children map[int]*process
+	news     []news // to be sent yet
+	telling  bool   // somebody sends it
+}
+
+// news is what the zygote is told that does not have to know it at once.
+type news struct {
+	kind   kind
+	fields map[string]any // nil: none
+	sent   func()         // called when it is written, or never will be
 }
 
 // forked is the answer to a request.
@@ -207,7 +216,7 @@ func (z *zygote) handle(k kind, body []byte) error {
 		if p != nil {
 			p.exited(child.Exit{Code: int(int32(w[1])), Signal: syscall.Signal(w[2])})
 		}
-		return z.send(kindReap, body[:4])
+		go func() { _ = z.send(kindReap, body[:4]) }() // the zygote may not listen before it is read: here
 	case kindReaped:
 		if len(body) != 12 {
 			return fmt.Errorf("%w: reaped of %d bytes", ErrMalformed, len(body))
@@ -248,25 +257,64 @@ func (z *zygote) forked(request uint32, pid int, errno syscall.Errno) {
 
 // quit ends the zygote: it sends Celery's worker_shutdown and leaves.
 func (z *zygote) quit(ctx context.Context, grace time.Duration) {
-	if z.send(kindQuit, nil) == nil {
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-z.done:
-			return
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	z.tell(news{kindQuit, nil, func() {}})
+	select {
+	case <-z.done:
+		return
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 	z.proc.Kill()
 	<-z.done
 }
 
 // event has a signal of Celery's parent process sent.
-func (z *zygote) event(fields map[string]any) error {
-	body, err := json.Marshal(fields)
-	if err != nil {
-		return err
+func (z *zygote) event(fields map[string]any, sent func()) { z.tell(news{kindEvent, fields, sent}) }
+
+// tell sends n after what was told before. It does not wait: the receivers of a signal may take their time, and the zygote does not
+// listen meanwhile.
+func (z *zygote) tell(n news) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.news = append(z.news, n)
+	if !z.telling {
+		z.telling = true
+		go z.sendNews()
 	}
-	return z.send(kindEvent, body)
+}
+
+// sendNews ends when there is none, or nobody to hear it.
+func (z *zygote) sendNews() {
+	var err error
+	for {
+		z.mu.Lock()
+		if len(z.news) == 0 || z.gone || err != nil {
+			lost := z.news
+			z.news, z.telling = nil, false
+			z.mu.Unlock()
+			for _, n := range lost {
+				n.sent()
+			}
+			if len(lost) > 0 {
+				z.log.Warn("signals not sent: the zygote is gone", "signals", len(lost))
+			}
+			return
+		}
+		n := z.news[0]
+		z.news = z.news[1:]
+		z.mu.Unlock()
+		var body []byte
+		if n.fields != nil {
+			body, err = json.Marshal(n.fields)
+		}
+		if err == nil {
+			err = z.send(n.kind, body)
+		}
+		if err != nil && n.kind == kindEvent {
+			z.log.Warn("signal not sent to the zygote", "signal", n.fields["name"], "error", err)
+		}
+		n.sent()
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/agensium/agensium/celery/celerytest"
@@ -221,4 +222,17 @@ func TestOldServer(t *testing.T) {
 func TestWriteErrorsOfPersistenceFail(t *testing.T) {
 	Report{facts{"aof_enabled": "1", "aof_last_write_status": "err"}.persistence()}.expect(t, "persistence", Failed, "", "disk")
 	Report{facts{"rdb_last_bgsave_status": "err"}.persistence()}.expect(t, "persistence", Failed, "", "disk")
+}
+
+// A result that is stored over one that may have to stay asks for what it replaced, which some servers do not know.
+func TestSetThatTellsWhatItReplaced(t *testing.T) {
+	fake := miniredis.RunT(t)
+	fake.Server().SetPreHook(func(to *server.Peer, command string, args ...string) bool {
+		refused := command == "SET" && args[len(args)-1] == "GET"
+		if refused {
+			to.WriteError("ERR syntax error")
+		}
+		return refused
+	})
+	checked(t, "redis://"+fake.Addr()).expect(t, "set/get/del", Failed, redisconn.Other, "SET", "syntax error")
 }

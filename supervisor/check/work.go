@@ -33,7 +33,7 @@ type proof struct {
 // users who may not.
 var proofs = []proof{
 	{name: "set/get/del", of: forMessages | forResults, send: []string{
-		"SET $value fit EX 60", "GET $value", "DEL $value",
+		"SET $value fit EX 60", "SET $value fit EX 60 GET", "GET $value", "DEL $value",
 	}},
 	{name: "lists", of: forMessages, send: []string{
 		"LPUSH $queue message", "EXPIRE $queue 60", "LMOVE $queue $claim RIGHT LEFT", "PEXPIRE $claim 60000", "LINDEX $claim 0", "LLEN $claim", "LRANGE $claim 0 0",

@@ -69,21 +69,21 @@ def find(options):
 
 
 def message(app, envelope):
-    """The message that a signal handler is given. Nothing can be done with it."""
+    """The message that a signal handler is given. Nothing can be done with it. What is none is the body of an empty one."""
     from kombu.message import Message
     from kombu.serialization import prepare_accept_content
+    accept = prepare_accept_content(app.conf.accept_content)
     try:
         fields = json.loads(envelope.decode('utf-8', 'surrogatepass'))
         properties = fields.get('properties') or {}
         body = fields.get('body')
         if properties.get('body_encoding') == 'base64':
             body = b64decode(body)
-    except (AttributeError, ValueError):
-        fields, properties, body = {}, {}, envelope
-    return Message(body=body, delivery_tag=properties.get('delivery_tag'), content_type=fields.get('content-type'),
-                   content_encoding=fields.get('content-encoding'), delivery_info=properties.get('delivery_info') or {},
-                   properties=properties, headers=fields.get('headers') or {},
-                   accept=prepare_accept_content(app.conf.accept_content))
+        return Message(body=body, delivery_tag=properties.get('delivery_tag'), content_type=fields.get('content-type'),
+                       content_encoding=fields.get('content-encoding'), delivery_info=properties.get('delivery_info') or {},
+                       properties=properties, headers=fields.get('headers') or {}, accept=accept)
+    except Exception:
+        return Message(body=envelope, accept=accept)
 
 
 def request(app, worker, envelope):

@@ -79,6 +79,7 @@ class Child:
         self.asked = []       # tag, signal and last of cancel frames
         self.ended = 0        # when the last task did
         self.linger = 0       # how long after that the threads of the process may go on
+        self.task = None      # that runs
         self.last = False     # the task was ended by a signal after which this process is killed
         self.busy = False     # the task's code runs: the signal handler may raise
         self.early = False    # a signal came while it did not
@@ -162,10 +163,22 @@ class Child:
             tag, signum, last = self.asked.pop(0)
             if tag != self.tag or signal.getsignal(signum) != self.on_signal:
                 continue  # it came too late, or the task has a handler of its own
-            self.last = bool(last)
+            if last and not self.last:
+                self.last = True
+                self.disown()
             if signum == signal.SIGUSR1:
                 raise SoftTimeLimitExceeded()
             raise SystemExit(signum - 256)  # as billiard has it
+
+    def disown(self):
+        """What a task that caught the SystemExit of its hard limit returns or raises is recorded nowhere and counts in no chord.
+
+        Celery's parent has recorded TimeLimitExceeded by then; here that comes when this process is gone.
+        """
+        def leave(*args, **kwargs):
+            raise SystemExit(signal.SIGTERM - 256)
+        for name in ('mark_as_done', 'mark_as_failure', 'mark_as_retry'):
+            setattr(self.task.backend, name, leave)
 
     # -- the loop
 
@@ -223,7 +236,7 @@ class Child:
             if self.capture is not None:
                 self.capture.begin(task_id, hooks)
             self.repr.wanted = flags & REPR
-            self.tag, self.busy = tag, True
+            self.tag, self.task, self.busy = tag, task, True
             try:
                 if self.early:  # while a large message was read, say
                     self.early = False

@@ -101,7 +101,7 @@ class FileChannel(Channel):
     def __init__(self, fd):
         super().__init__(fd)
         self.files = []
-        self.pending = b''
+        self.pending = bytearray()
 
     def read(self):
         while True:
@@ -109,7 +109,8 @@ class FileChannel(Channel):
                 length, kind = HEADER.unpack_from(self.pending)
                 end = HEADER.size + length
                 if len(self.pending) >= end:
-                    body, self.pending = self.pending[HEADER.size:end], self.pending[end:]
+                    body = bytes(self.pending[HEADER.size:end])
+                    del self.pending[:end]
                     return kind, body
             data, ancillary, _, _ = self.sock.recvmsg(1 << 16, socket.CMSG_SPACE(64 * 4))
             if not data:

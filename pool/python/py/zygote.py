@@ -61,6 +61,7 @@ class Zygote:
         self.children = set()  # alive, or dead and not reaped
         self.dead = set()      # reported, not reaped
         self.forks = 0
+        self.untidy = 0        # how often code of the application has run
 
     def serve(self, report):
         from _agensium import child  # noqa: F401  here, so that children have it
@@ -105,14 +106,21 @@ class Zygote:
             self.reap(*wire.PID.unpack(body))
         elif kind == wire.EVENT:
             self.event(**json.loads(bytes(body)))
-            application.close_databases()
+            self.tidy()
         elif kind == wire.ASK:
             self.answer(body)
-            application.close_databases()
+            self.tidy()
         elif kind == wire.QUIT:
             self.quit()
         else:
             raise ValueError('frame of kind %d' % kind)
+
+    def tidy(self):
+        """After code of the application has run here. Nothing else collects its garbage: the exceptions of receivers are some."""
+        application.close_databases()
+        self.untidy += 1
+        if self.untidy % 100 == 0 and self.collecting:
+            gc.collect()
 
     def fork(self, request, slot):
         files = self.channel.take_files(3)
@@ -147,8 +155,9 @@ class Zygote:
     def before_fork(self):
         from celery import signals
         before = getattr(signals, 'worker_before_create_process', None)  # there is none before Celery 5.3
-        if before is not None:
+        if before is not None and before.receivers:
             before.send(sender=self.worker)
+            application.close_databases()
 
     def become(self, slot, sock, lifeline, output):
         """Turns the fork into a child of its own: group, channel, lifeline, output, signals."""
@@ -200,9 +209,9 @@ class Zygote:
         elif name == 'heartbeat_sent':
             signals.heartbeat_sent.send(sender=application.Consumer(self.worker))
         elif name == 'task_received':
-            self.received(b64decode(kwargs['envelope']))
+            self.received(b64decode(kwargs['envelope'] or ''))
         elif name == 'task_rejected':
-            message = application.message(self.app, b64decode(kwargs['envelope']))
+            message = application.message(self.app, b64decode(kwargs['envelope'] or ''))
             exc = InvalidTaskError(kwargs['why']) if kwargs['why'] else None
             signals.task_rejected.send(sender=application.Consumer(self.worker), message=message, exc=exc)
         elif name == 'worker_shutting_down':

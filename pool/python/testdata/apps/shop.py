@@ -18,6 +18,10 @@ def ask(**kwargs):
     connection.ensure_connection()
 
 
+if os.environ.get('SHOP_ASKS_AT_FORK'):
+    signals.worker_before_create_process.connect(ask)
+
+
 @signals.worker_process_init.connect  # before that of Celery's fix-up, which closes what a child inherited
 def look(**kwargs):
     from django.db import connection
