@@ -126,8 +126,8 @@ func (n *systemd) say(lines ...string) {
 	}
 }
 
-// reloading tells systemd that the settings are being read. Afterwards it is told that the node is ready, whether they were taken
-// or refused: the old ones are in place then. It may be called without systemd.
+// reloading tells systemd that settings and application are asked for anew, and that the node is ready: it is all the time, since the old
+// ones are in place until the new ones are. It may be called without systemd.
 func (n *systemd) reloading(do func()) {
 	if n == nil {
 		do()
