@@ -116,7 +116,7 @@ class Child:
         from celery.worker import state
         state.reset_state()
         if not faulthandler.is_enabled():
-            faulthandler.enable(sys.__stderr__)
+            boot.report_crashes(sys.__stderr__)
         signals.worker_process_init.send(sender=self.node)
         signal.signal(signal.SIGUSR1, self.on_signal)
         for signum in self.ENDING:
