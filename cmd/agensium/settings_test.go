@@ -45,9 +45,9 @@ func TestSettings(t *testing.T) {
 		"late acknowledgement":       {conf: map[string]any{"task_acks_late": true, "task_reject_on_worker_lost": false}, run: some},
 		"not acknowledged, late":     {run: []string{"not acknowledged", "hung, not acknowledged"}},
 		"not acknowledged, all":      {conf: map[string]any{"task_acks_late": true, "task_acks_on_failure_or_timeout": false}, run: []string{"set success", "set failure", "set retry", "set request"}},
-		"delivered again":            {conf: map[string]any{"task_acks_late": true}, run: []string{"delivered again"}},
-		"without duplicates":         {conf: map[string]any{"task_acks_late": true, "worker_deduplicate_successful_tasks": true}, run: []string{"delivered again"}},
-		"without duplicates, 5.2":    {venv: "celery-5.2", conf: map[string]any{"task_acks_late": true, "worker_deduplicate_successful_tasks": true}, run: []string{"delivered again"}},
+		"delivered again":            {conf: map[string]any{"task_acks_late": true}, args: []string{"-c", "1"}, run: []string{"delivered again"}},
+		"without duplicates":         {conf: map[string]any{"task_acks_late": true, "worker_deduplicate_successful_tasks": true}, args: []string{"-c", "1"}, run: []string{"delivered again"}},
+		"without duplicates, 5.2":    {venv: "celery-5.2", conf: map[string]any{"task_acks_late": true, "worker_deduplicate_successful_tasks": true}, args: []string{"-c", "1"}, run: []string{"delivered again"}},
 		"rate limits off":            {conf: map[string]any{"worker_disable_rate_limits": true, "task_default_rate_limit": "1/h"}, run: []string{"rate limited", "set success", "set failure"}},
 		"spawned children":           {ours: []string{"--pool-start-method", "spawn"}, run: []string{"set success", "set failure", "set retry", "set killed", "set hard limit", "set chord", "set request", "set own state"}},
 	} {

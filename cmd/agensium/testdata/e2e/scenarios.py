@@ -179,7 +179,7 @@ def settings():
     yield 'children', lambda: runs([p.pid.delay().get(timeout=TIMEOUT) for _ in range(7)])
     yield 'fat children', lambda: runs([p.grow.delay(n).get(timeout=TIMEOUT) for n in (1, 150, 1, 1, 150)])
     yield 'not acknowledged', lambda: (seen(p.fail_not_acknowledged.delay('fna')), outcome(p.sleep.delay(0.3)) and notes('fna', 1))
-    yield 'hung, not acknowledged', lambda: (seen(p.hang_not_acknowledged.delay('hna')), notes('hna', 1))
+    yield 'hung, not acknowledged', lambda: (seen(p.hang_not_acknowledged.delay('hna')), notes('hna', 2))
     yield 'delivered again', lambda: (again(p.mark, ('again', 'a')), outcome(p.sleep.delay(0.3)) and notes('again', 1))
     yield 'rate limited', lambda: [seen(p.rare.delay()) for _ in range(2)]
     yield 'signals of the worker', lambda: (seen(p.add.delay(1, 1)), notes('signal', 1))[0]
