@@ -15,14 +15,15 @@ import (
 
 // startApplication imports the application and settles what its settings and ours make together.
 func (s *Supervisor) startApplication(ctx context.Context) error {
-	if s.withoutPython(s.o.Loaded.Config) {
+	l := s.loaded.Load()
+	if s.withoutPython(l.Config) {
 		s.generation.Store(newGeneration(nil, nil))
-		s.adopt(s.o.Loaded, python.Info{})
+		s.adopt(l, python.Info{})
 		return nil
 	}
-	s.life.is(starting, "importing "+s.o.Loaded.Config.Python.App)
-	set, fallback := s.o.Loaded.Overrides()
-	o, why, err := s.pythonOptions(&s.o.Loaded.Effective, set, fallback, s.o.Loaded.Vars)
+	s.life.is(starting, "importing "+l.Config.Python.App)
+	set, fallback := l.Overrides()
+	o, why, err := s.pythonOptions(&l.Effective, set, fallback, l.Vars)
 	if err != nil {
 		return &SetupError{Err: err}
 	}
@@ -43,14 +44,14 @@ func (s *Supervisor) startApplication(ctx context.Context) error {
 		return s.startError(err)
 	}
 	info := app.Info()
-	if err := somethingToRun(s.o.Loaded.Config, info); err != nil {
+	if err := somethingToRun(l.Config, info); err != nil {
 		return errors.Join(err, app.Close(ctx))
 	}
 	s.generation.Store(newGeneration(app, set))
 	for _, w := range info.Warnings {
 		s.log.Warn("application", "warning", w)
 	}
-	s.adopt(s.o.Loaded, info)
+	s.adopt(l, info)
 	s.log.Debug("application imported", "took", fmt.Sprintf("%.3fs", info.Seconds), "interpreter", o.Interpreter, "reason", why)
 	return nil
 }

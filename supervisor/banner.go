@@ -17,7 +17,7 @@ import (
 // expects nothing else there.
 func (s *Supervisor) banner(out io.Writer) {
 	lines := s.introduction()
-	if s.o.Loaded.Config.Log.Format == "json" {
+	if s.loaded.Load().Config.Log.Format == "json" {
 		fields := []any{"node", s.node, "version", s.o.Version}
 		for _, l := range lines {
 			if l[0] == "" { // goes on with the one before
@@ -73,8 +73,8 @@ func (s *Supervisor) introduction() (lines [][2]string) {
 	}
 	line("acks_late", "%t, reject_on_worker_lost %t  (%s)", c.Tasks.AcksLate, c.Tasks.RejectOnWorkerLost, now.Origins["tasks.acks_late"])
 	line("drain", "%s  (%s)", c.Drain.Timeout, now.Origins["drain.timeout"])
-	if s.o.Loaded.Path != "" {
-		line("settings", "%s", s.o.Loaded.Path)
+	if s.loaded.Load().Path != "" {
+		line("settings", "%s", s.loaded.Load().Path)
 	}
 	return lines
 }

@@ -115,7 +115,7 @@ func (s *Supervisor) takeStored(ctx context.Context) {
 		return
 	}
 	f.known = v.Number
-	in := s.o.Loaded.Input()
+	in := s.loaded.Load().Input()
 	in.Stored = document(v)
 	loaded, err := config.Load(in)
 	if err != nil {
@@ -132,14 +132,14 @@ func (s *Supervisor) takeStored(ctx context.Context) {
 
 // beginWith replaces the settings of the start by others.
 func (s *Supervisor) beginWith(ctx context.Context, loaded *config.Loaded) error {
-	before, now, old := s.o.Loaded, s.current.Load(), s.generation.Load()
+	before, now, old := s.loaded.Load(), s.current.Load(), s.generation.Load()
 	wanted := s.resolve(loaded, now.info)
 	again := slices.ContainsFunc(config.Diff(now.Config, wanted.Config), renews)
-	s.o.Loaded = loaded
+	s.loaded.Store(loaded)
 	if !again {
 		s.adopt(loaded, now.info)
 	} else if err := s.startApplication(ctx); err != nil {
-		s.o.Loaded = before
+		s.loaded.Store(before)
 		s.generation.Store(old)
 		s.current.Store(now)
 		return err

@@ -28,6 +28,7 @@ type Inspection struct {
 func Inspect(ctx context.Context, o Options) (*Inspection, error) {
 	silent := hclog.NewNullLogger()
 	s := &Supervisor{o: o, log: silent, printed: silent, stopping: newStopping(), life: newLife(time.Now()), ending: make(chan struct{})}
+	s.loaded.Store(o.Loaded)
 	s.current.Store(&settings{Effective: &o.Loaded.Effective})
 	found := &Inspection{}
 	if c := o.Loaded.Config.Python; c.App != "" {

@@ -20,7 +20,7 @@ const defaultListen = "127.0.0.1:8080"
 // openAdmin opens the admin address, before the application is imported. Two nodes on one host that both have the default run
 // both, one of them without HTTP; who asks for a certain address gets it or an error.
 func (s *Supervisor) openAdmin() error {
-	c := s.o.Loaded.Config.Admin
+	c := s.loaded.Load().Config.Admin
 	if c.Listen == "" {
 		return nil
 	}
@@ -36,8 +36,8 @@ func (s *Supervisor) openAdmin() error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		why = c.Listen + " is in use, by another node perhaps"
 	}
-	if c.Listen != defaultListen && s.o.Loaded.Origins.Set("admin.listen") {
-		return &SetupError{Err: fmt.Errorf("admin server: %w", err), Hint: fmt.Sprintf("give admin.listen (%s) a free address, or \"\" for none", s.o.Loaded.Origins["admin.listen"])}
+	if c.Listen != defaultListen && s.loaded.Load().Origins.Set("admin.listen") {
+		return &SetupError{Err: fmt.Errorf("admin server: %w", err), Hint: fmt.Sprintf("give admin.listen (%s) a free address, or \"\" for none", s.loaded.Load().Origins["admin.listen"])}
 	}
 	s.log.Warn("no admin server", "address", c.Listen, "reason", why,
 		"next", "go on without health, metrics and status over HTTP; set admin.listen to a free address, or to \"\" for none")
@@ -46,8 +46,8 @@ func (s *Supervisor) openAdmin() error {
 
 // home is where the node is at home: its settings file, or without one the directory that it works in.
 func (s *Supervisor) home() string {
-	if s.o.Loaded.Path != "" {
-		return absolute(s.o.Loaded.Path)
+	if s.loaded.Load().Path != "" {
+		return absolute(s.loaded.Load().Path)
 	}
 	return absolute(".")
 }
@@ -65,7 +65,7 @@ func (s *Supervisor) configNow() *config.Config {
 	if now := s.current.Load(); now != nil {
 		return now.Config
 	}
-	return s.o.Loaded.Config
+	return s.loaded.Load().Config
 }
 
 // adminNode is the node as the admin server may use it.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/agensium/agensium/supervisor/autoscale"
 	"github.com/agensium/agensium/supervisor/config"
+	"github.com/agensium/agensium/supervisor/reload"
 )
 
 // loaded reads settings from a file with this text, in an environment of the test's own.
@@ -126,6 +127,19 @@ func TestRestingNodeIsReady(t *testing.T) {
 	if ok, _ := s.Ready(); ok {
 		t.Error("ready after the end")
 	}
+}
+
+// The admin server is asked while the settings of the start are replaced: for the race detector.
+func TestRestingNodeIsAskedWhileItTakesOtherSettings(t *testing.T) {
+	var out safeBuffer
+	s := node(t, loaded(t, "[broker]\nconsume = false\n[admin]\nlisten = \"\"", nil), &out)
+	asked := make(chan any)
+	go func() { asked <- s.Status(t.Context()) }()
+	s.applier.take(reload.Result{Loaded: loaded(t, "[admin]\nlisten = \"\"", nil)})
+	if goOn, err := s.rest(); !goOn || err != nil {
+		t.Errorf("rest: %t, %v", goOn, err)
+	}
+	<-asked
 }
 
 func TestStatusIsStable(t *testing.T) {

@@ -150,8 +150,8 @@ func (s *Supervisor) Status(ctx context.Context) any {
 		Node: s.node, Version: s.o.Version, PID: os.Getpid(), Started: s.begun, Uptime: seconds(time.Since(s.begun)),
 		Phase: m.phase, Detail: m.detail, Queues: []QueueStatus{}, Nodes: []NodeStatus{}, Reload: s.reloads.status(), Directory: absolute("."),
 	}
-	if s.o.Loaded.Path != "" {
-		out.Settings = absolute(s.o.Loaded.Path)
+	if s.loaded.Load().Path != "" {
+		out.Settings = absolute(s.loaded.Load().Path)
 	}
 	out.Live.OK, out.Live.Reason = s.Live()
 	out.Ready.OK, out.Ready.Reason = s.Ready()

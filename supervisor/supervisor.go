@@ -38,6 +38,7 @@ type Supervisor struct {
 	begun    time.Time
 	node     string
 
+	loaded     atomic.Pointer[config.Loaded] // what was read for the start
 	current    atomic.Pointer[settings]
 	embedded   *embedded
 	generation atomic.Pointer[generation]
@@ -115,6 +116,7 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	s.watcher = reload.New(o.Loaded.Input(), o.Loaded, s.applier.take, s.log.Named("config"))
 	s.signals.reload = s.reload
 	s.systemd = newSystemd(s)
+	s.loaded.Store(o.Loaded)
 	return s, nil
 }
 
@@ -127,10 +129,10 @@ func (s *Supervisor) closeLog() {
 // serve is the node's life: everything is started in order, and stopped in the reverse order when a stop is asked for.
 func (s *Supervisor) serve() error {
 	defer close(s.ended)
-	for _, note := range s.o.Loaded.Notes {
+	for _, note := range s.loaded.Load().Notes {
 		s.log.Info("note: " + note.String())
 	}
-	for !s.o.Loaded.Config.Broker.Consume {
+	for !s.loaded.Load().Config.Broker.Consume {
 		if goOn, err := s.rest(); !goOn {
 			return err
 		}
@@ -148,7 +150,7 @@ func (s *Supervisor) serve() error {
 		loops.Go(func() { child.ReapStrangers(ctx) })
 	}
 	collectSeldom()
-	s.limitMemory(s.o.Loaded.Config.Scaling)
+	s.limitMemory(s.loaded.Load().Config.Scaling)
 	if err := s.startEmbedded(ctx, &loops); err != nil {
 		return err
 	}
@@ -176,8 +178,9 @@ func (s *Supervisor) serve() error {
 
 // rest is what USE_CELERY=false asks for: stay up and consume nothing, until the settings say otherwise or somebody ends it.
 func (s *Supervisor) rest() (goOn bool, err error) {
-	s.log.Warn("consuming nothing", "reason", s.o.Loaded.Origins["broker.consume"].String()+" says so", "next", "wait for other settings, or a signal to end")
-	s.life.is(resting, s.o.Loaded.Origins["broker.consume"].String()+" says so")
+	why := s.loaded.Load().Origins["broker.consume"].String() + " says so"
+	s.log.Warn("consuming nothing", "reason", why, "next", "wait for other settings, or a signal to end")
+	s.life.is(resting, why)
 	for {
 		select {
 		case <-s.stopping.warm:
@@ -188,7 +191,7 @@ func (s *Supervisor) rest() (goOn bool, err error) {
 		case <-s.applier.wake:
 		}
 		if r, _ := s.applier.next(); r != nil && r.Loaded.Config.Broker.Consume {
-			s.o.Loaded = r.Loaded
+			s.loaded.Store(r.Loaded)
 			s.applier.askAnew(false) // it is imported now
 			return true, nil
 		}
@@ -196,7 +199,7 @@ func (s *Supervisor) rest() (goOn bool, err error) {
 }
 
 func (s *Supervisor) startEmbedded(ctx context.Context, loops *sync.WaitGroup) error {
-	c := s.o.Loaded.Config.Broker
+	c := s.loaded.Load().Config.Broker
 	if c.URL != config.Embedded {
 		return nil
 	}
@@ -241,7 +244,7 @@ func (s *Supervisor) work(ctx context.Context) error {
 	loops.Go(func() { s.scaler.run(ctx) })
 	loops.Go(func() { s.heartbeats(ctx) })
 	loops.Go(func() { s.watch().run(ctx) })
-	s.applier.begin(s.o.Loaded)
+	s.applier.begin(s.loaded.Load())
 	applied, stopApplying := s.applying(ctx)
 
 	var failure error
