@@ -26,6 +26,7 @@ type applier struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting *reload.Result
+	asked   uint64                  // the newest reload asked for that a reading answers, be it one that waits
 	anew    bool                    // the next reading goes with a new generation, whatever it says
 	renewal []chan<- error          // who asked for a new generation whatever the settings say
 	abandon context.CancelCauseFunc // ends the start of a generation; nil: none starts
@@ -51,15 +52,27 @@ func (a *applier) take(r reload.Result) {
 	if r.Err != nil {
 		a.askAnew(false)
 		a.refuse(r)
-		return
 	}
 	a.mu.Lock()
-	a.waiting = &r
-	if a.abandon != nil {
-		a.abandon(errSuperseded)
+	a.asked = r.Asked
+	if r.Err == nil {
+		a.waiting = &r
+		if a.abandon != nil {
+			a.abandon(errSuperseded)
+		}
 	}
 	a.mu.Unlock()
 	a.nudge()
+}
+
+// settled tells those who asked for a reload that it has gone well or not, unless a reading waits that answers it.
+func (a *applier) settled() {
+	a.mu.Lock()
+	asked, waits := a.asked, a.waiting != nil
+	a.mu.Unlock()
+	if !waits {
+		a.s.reloads.answer(asked)
+	}
 }
 
 func (a *applier) nudge() {
@@ -137,6 +150,7 @@ func (a *applier) run(ctx context.Context) {
 		if len(renewal) > 0 {
 			answer(renewal, a.renew(ctx))
 		}
+		a.settled()
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 )
 
 // systemd is told how the node is, as sd_notify(3) has it: READY=1 when it consumes, STATUS= in words, WATCHDOG=1 only while it makes
-// progress, more time while it starts or drains. The loop is run; reloading may be called by anyone.
+// progress, more time while it starts, reloads or drains. A reload lasts until the settings and the application are in place or were refused:
+// systemd knows no way to say which, but STATUS= does.
 type systemd struct {
 	log      hclog.Logger
 	watchdog time.Duration // how long systemd waits for a sign; 0: it does not
@@ -20,14 +21,17 @@ type systemd struct {
 		Live() (bool, string)
 		Ready() (bool, string)
 	}
-	life  *life
-	grace time.Duration // what the end takes besides the drain
-	quit  chan struct{}
+	life    *life
+	reloads *reloads
+	grace   time.Duration // what the end takes besides the drain
+	quit    chan struct{}
 
 	// of the loop
-	ready    bool
-	stopping bool
-	status   string
+	ready     bool
+	stopping  bool
+	reloading bool
+	told      uint64 // the newest reload that systemd knows of
+	status    string
 }
 
 // beat is how often the node is looked at without a cause, and how often while it is not ready yet.
@@ -45,7 +49,7 @@ func newSystemd(s *Supervisor) *systemd {
 	if err != nil {
 		s.log.Warn("systemd's watchdog", "error", err, "next", "send no sign of life")
 	}
-	return &systemd{log: s.log.Named("systemd"), watchdog: watchdog, node: s, life: s.life, grace: endGrace, quit: make(chan struct{})}
+	return &systemd{log: s.log.Named("systemd"), watchdog: watchdog, node: s, life: s.life, reloads: &s.reloads, grace: endGrace, quit: make(chan struct{})}
 }
 
 // endGrace is what follows a drain at most: kill, close broker and application.
@@ -80,9 +84,20 @@ func (n *systemd) stop(error) { close(n.quit) }
 func (n *systemd) look(now time.Time, every time.Duration) {
 	live, why := n.node.Live()
 	ready, status := n.node.Ready()
-	m := n.life.now()
-	if !live {
+	m, r := n.life.now(), n.reloads.status()
+	switch {
+	case !live:
 		status = why
+	case m.phase == draining:
+	case r.Asked > r.Answered:
+		status += "; reloading"
+	case r.Error != "":
+		why, _, _ := strings.Cut(r.Error, "\n")
+		status += "; the last reload was refused: " + why
+	}
+	if n.ready && !n.stopping && m.phase != draining && r.Asked > n.told {
+		n.reloading, n.told = true, r.Asked
+		n.say("RELOADING=1", "MONOTONIC_USEC="+monotonic())
 	}
 	var say []string
 	switch {
@@ -96,8 +111,13 @@ func (n *systemd) look(now time.Time, every time.Duration) {
 			say = append(say, extend(3*every))
 		}
 	case ready && !n.ready:
-		n.ready = true
+		n.ready, n.told = true, r.Answered
 		say = append(say, daemon.SdNotifyReady)
+	case n.reloading && r.Answered >= n.told:
+		n.reloading = false
+		say = append(say, daemon.SdNotifyReady)
+	case n.reloading:
+		say = append(say, extend(3*every))
 	case !n.ready && status != n.status:
 		say = append(say, extend(startGrace)) // a broker that is away is waited for
 	case !n.ready:
@@ -126,18 +146,11 @@ func (n *systemd) say(lines ...string) {
 	}
 }
 
-// reloading tells systemd that settings and application are asked for anew, and that the node is ready: it is all the time, since the old
-// ones are in place until the new ones are. It may be called without systemd.
-func (n *systemd) reloading(do func()) {
-	if n == nil {
-		do()
-		return
-	}
+// monotonic is the time in microseconds by the clock that systemd compares with.
+func monotonic() string {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // it cannot fail
-	n.say("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", t.Nano()/1000))
-	do()
-	n.say(daemon.SdNotifyReady)
+	return fmt.Sprint(t.Nano() / 1000)
 }
 
 // ofSystemd are variables that are meant for this process and not for its children.

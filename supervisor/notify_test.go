@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"net"
 	"path/filepath"
 	"slices"
@@ -76,7 +77,7 @@ func TestSystemdHearsALife(t *testing.T) {
 	m := newManager(t)
 	now := time.Now()
 	node := &pretended{live: true, why: "starting: importing proj:app"}
-	n := &systemd{log: hclog.NewNullLogger(), watchdog: 10 * time.Second, node: node, life: newLife(now), grace: time.Minute}
+	n := &systemd{log: hclog.NewNullLogger(), watchdog: 10 * time.Second, node: node, life: newLife(now), reloads: &reloads{}, grace: time.Minute}
 	look := func() { n.look(now, 5*time.Second) }
 
 	look()
@@ -133,11 +134,12 @@ func TestSystemdLoopFollowsAtOnceAndEnds(t *testing.T) {
 	m.until("STATUS=starting: reading the settings")
 	s.life.is(resting, "USE_CELERY says so")
 	m.until("READY=1")
-	n.reloading(func() {
-		if d := m.until("RELOADING=1"); !has(d, "MONOTONIC_USEC=") {
-			t.Errorf("reload: %q", d)
-		}
-	})
+	s.reloads.changed = s.life.tell
+	s.reloads.ask(1)
+	if d := m.until("RELOADING=1"); !has(d, "MONOTONIC_USEC=") {
+		t.Errorf("reload: %q", d)
+	}
+	s.reloads.answer(1)
 	m.until("READY=1")
 	s.life.drains("signal SIGTERM", time.Minute)
 	m.until("STOPPING=1")
@@ -153,11 +155,51 @@ func TestWithoutServiceManagerNobodyIsTold(t *testing.T) {
 	if n != nil {
 		t.Fatal("a loop for nobody")
 	}
-	done := false
-	n.reloading(func() { done = true })
-	if !done {
-		t.Error("no reload")
+}
+
+// Who asked systemd for a reload waits until the new code is in place, or was refused; and READY=1 is said by who is ready.
+func TestSystemdHearsOfReloads(t *testing.T) {
+	m := newManager(t)
+	now := time.Now()
+	node := &pretended{live: true, why: "starting: importing proj:app"}
+	r := &reloads{}
+	n := &systemd{log: hclog.NewNullLogger(), node: node, life: newLife(now), reloads: r}
+	look := func() { n.look(now, 5*time.Second) }
+	tells := func(when string, want ...string) {
+		t.Helper()
+		look()
+		for _, line := range want {
+			if d := m.next(); !has(d, line) {
+				t.Errorf("%s: %q, want %s", when, d, line)
+			}
+		}
+		if !m.silent() {
+			t.Errorf("%s: says more", when)
+		}
 	}
+	r.ask(1)
+	tells("asked while it starts", "EXTEND_TIMEOUT_USEC=")
+	node.ready, node.why = true, "consuming: celery"
+	n.life.is(consuming, "celery")
+	tells("begins to consume", "READY=1")
+	tells("imports", "RELOADING=1", "EXTEND_TIMEOUT_USEC=15000000")
+	r.ask(2)
+	tells("asked again", "RELOADING=1", "EXTEND")
+	r.answer(1)
+	tells("the first has ended", "EXTEND")
+	r.answer(2)
+	tells("both have", "READY=1")
+	tells("nothing new")
+	r.ask(3)
+	r.note(now, errors.New("No module named 'shop'\nsecond line"))
+	r.answer(3)
+	tells("asked and refused at once", "RELOADING=1", "READY=1")
+	if n.status != "consuming: celery; the last reload was refused: No module named 'shop'" {
+		t.Errorf("status %q", n.status)
+	}
+	r.ask(4)
+	n.life.drains("signal SIGTERM", time.Minute)
+	tells("asked when it ends", "STOPPING=1")
 }
 
 func TestChildrenDoNotInheritWhatIsForTheSupervisor(t *testing.T) {

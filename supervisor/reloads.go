@@ -1,9 +1,11 @@
 package supervisor
 
 import (
+	"os"
 	"sync"
 	"time"
 
+	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/supervisor/admin"
 )
 
@@ -16,6 +18,9 @@ type reloads struct {
 	last    time.Time // reload, however it went
 	failure string    // of the last one; empty if it went well
 	stored  int       // version of the settings in Redis that are part of those in place
+
+	asked, answered uint64 // the newest reload that somebody asked for, and the newest that has gone well or not
+	changed         func() // is told of either; nil: nobody is
 }
 
 // ReloadStatus tells of the settings in place.
@@ -25,7 +30,11 @@ type ReloadStatus struct {
 	Error   string    `json:"error,omitempty"` // the last one was refused, and the settings are older
 	Reloads uint64    `json:"reloads"`
 	Refused uint64    `json:"refused"`
-	Stored  int       `json:"redis_version,omitempty"` // of the settings in Redis that are part of those in place; 0: none
+
+	// Somebody asked for so many, and so many of those have gone well or not: a reload goes on while they differ.
+	Asked    uint64 `json:"asked"`
+	Answered uint64 `json:"answered"`
+	Stored   int    `json:"redis_version,omitempty"` // of the settings in Redis that are part of those in place; 0: none
 }
 
 func (r *reloads) note(at time.Time, err error) {
@@ -41,6 +50,32 @@ func (r *reloads) note(at time.Time, err error) {
 	r.taken, r.failure = at, ""
 }
 
+// ask notes that somebody asked for the reload with that number.
+func (r *reloads) ask(number uint64) {
+	r.mu.Lock()
+	r.asked = max(r.asked, number)
+	r.mu.Unlock()
+	r.tell()
+}
+
+// answer notes that the reloads up to that number have gone well or not, as the last note says.
+func (r *reloads) answer(number uint64) {
+	r.mu.Lock()
+	news := number > r.answered
+	r.answered = max(r.answered, number)
+	r.asked = max(r.asked, number) // who asked may not have noted it yet
+	r.mu.Unlock()
+	if news {
+		r.tell()
+	}
+}
+
+func (r *reloads) tell() {
+	if r.changed != nil {
+		r.changed()
+	}
+}
+
 // from notes which settings in Redis are part of those in place.
 func (r *reloads) from(version int) {
 	r.mu.Lock()
@@ -51,7 +86,24 @@ func (r *reloads) from(version int) {
 func (r *reloads) status() ReloadStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ReloadStatus{Taken: r.taken, Last: r.last, Error: r.failure, Reloads: r.ok, Refused: r.refused, Stored: r.stored}
+	return ReloadStatus{Taken: r.taken, Last: r.last, Error: r.failure, Reloads: r.ok, Refused: r.refused, Stored: r.stored, Asked: r.asked, Answered: r.answered}
+}
+
+// ReloadReport is what GET /reload tells: how reloads went, and whom to send the signal that asks for one.
+type ReloadReport struct {
+	PID   int    `json:"pid"`
+	Birth string `json:"birth"` // as child.Birth has it: whoever sees another one has another process
+	Phase string `json:"phase"`
+	ReloadStatus
+}
+
+// Ends tells whether the node takes nothing over any more.
+func (r *ReloadReport) Ends() bool { return r.Phase == draining }
+
+// Reloads asks nobody but this process.
+func (s *Supervisor) Reloads() any {
+	pid := os.Getpid()
+	return ReloadReport{PID: pid, Birth: child.Birth(pid), Phase: s.life.now().phase, ReloadStatus: s.reloads.status()}
 }
 
 func (r *reloads) sample() admin.Reload {

@@ -102,13 +102,11 @@ func (s *Supervisor) watch() *watch {
 	}
 }
 
-// reload has the settings read again and the application imported anew, under the eyes of whoever manages the service.
+// reload has the settings read again and the application imported anew. It does not wait.
 func (s *Supervisor) reload(why string) {
-	s.systemd.reloading(func() {
-		s.applier.askAnew(true)
-		s.watcher.Reload(why)
-		if f := s.stored.Load(); f != nil {
-			f.nudge()
-		}
-	})
+	s.applier.askAnew(true)
+	s.reloads.ask(s.watcher.Reload(why))
+	if f := s.stored.Load(); f != nil {
+		f.nudge()
+	}
 }

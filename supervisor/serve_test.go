@@ -142,6 +142,24 @@ func TestRestingNodeIsAskedWhileItTakesOtherSettings(t *testing.T) {
 	<-asked
 }
 
+// Who asked for a reload hears of it when what it asked for has been applied or refused, and not when a newer reading still waits.
+func TestAReloadIsAnsweredWhenNothingWaits(t *testing.T) {
+	var out safeBuffer
+	s := node(t, loaded(t, "[admin]\nlisten = \"\"", nil), &out)
+	a := s.applier
+	a.take(reload.Result{Asked: 1, Loaded: s.loaded.Load()})
+	a.take(reload.Result{Asked: 2, Err: errors.New("spoiled")})
+	a.settled()
+	if st := s.reloads.status(); st.Answered != 0 {
+		t.Errorf("answered %d while a reading waits", st.Answered)
+	}
+	a.next()
+	a.settled()
+	if st := s.reloads.status(); st.Asked != 2 || st.Answered != 2 || st.Error != "spoiled" {
+		t.Errorf("after the last: %+v", st)
+	}
+}
+
 func TestStatusIsStable(t *testing.T) {
 	var out safeBuffer
 	s := node(t, loaded(t, "[admin]\nlisten = \"\"\ntoken = \"s3cret\"\n[broker]\nurl = \"redis://:s3cret@h:1/0\"", nil), &out)

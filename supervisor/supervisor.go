@@ -106,7 +106,7 @@ func newSupervisor(o Options) (*Supervisor, error) {
 	log, printed := newLoggers(c.Log, s.output)
 	s.calm, s.printed = newCalm(log), printed
 	s.log, s.life = s.calm, newLife(s.begun)
-	s.reloads.taken = s.begun
+	s.reloads.taken, s.reloads.changed = s.begun, s.life.tell
 	s.metrics = admin.NewMetrics(s.sample)
 	s.tally.metrics = s.metrics
 	s.signals = newSignals(o.Signals)
@@ -190,8 +190,13 @@ func (s *Supervisor) rest() (goOn bool, err error) {
 			return false, err
 		case <-s.applier.wake:
 		}
-		if r, _ := s.applier.next(); r != nil && r.Loaded.Config.Broker.Consume {
+		r, _ := s.applier.next()
+		if r != nil {
 			s.loaded.Store(r.Loaded)
+			s.reloads.note(time.Now(), nil)
+		}
+		s.applier.settled()
+		if r != nil && r.Loaded.Config.Broker.Consume {
 			s.applier.askAnew(false) // it is imported now
 			return true, nil
 		}

@@ -97,6 +97,7 @@ type stat struct {
 	parent int
 	group  int
 	cpu    time.Duration
+	begun  string // ticks since the machine was started
 	rss    int64
 }
 
@@ -114,13 +115,19 @@ func readStat(pid int) (stat, error) {
 	number := func(i int) int64 { n, _ := strconv.ParseInt(fields[i], 10, 64); return n }
 	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Linux runs Go
 	return stat{state: fields[0][0], parent: int(number(1)), group: int(number(2)),
-		cpu: time.Duration(number(11)+number(12)) * tick, rss: number(21) * int64(os.Getpagesize())}, nil
+		cpu: time.Duration(number(11)+number(12)) * tick, begun: fields[19], rss: number(21) * int64(os.Getpagesize())}, nil
 }
 
 // Alive tells whether pid is there and not a zombie.
 func Alive(pid int) bool {
 	s, err := readStat(pid)
 	return err == nil && s.state != 'Z' && s.state != 'X'
+}
+
+// Birth tells two processes apart that had the same number: one after the other, or in two containers. Empty: pid is not there.
+func Birth(pid int) string {
+	s, _ := readStat(pid)
+	return s.begun
 }
 
 // PreferAsVictim asks the kernel to kill pid rather than us when memory runs out, by so much: 0 like us, 1000 first of all. Errors

@@ -22,7 +22,8 @@ type Node interface {
 	Live() (ok bool, reason string)  // making progress
 	Ready() (ok bool, reason string) // consuming
 	Status(ctx context.Context) any  // goes out as JSON; nothing secret
-	Reload(reason string)            // reads the settings again; returns at once
+	Reload(reason string)            // reads the settings again, imports the application anew; returns at once
+	Reloads() any                    // how that went; goes out as JSON
 	Drain(reason string)             // begins the end; returns at once
 }
 
@@ -138,6 +139,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /livez", health(s.o.Node.Live))
 	mux.HandleFunc("GET /readyz", health(s.o.Node.Ready))
 	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("GET /reload", func(w http.ResponseWriter, _ *http.Request) { s.document(w, s.o.Node.Reloads()) })
 	if s.o.Metrics != nil {
 		mux.Handle("GET /metrics", s.o.Metrics)
 	}
@@ -180,18 +182,22 @@ func plain(w http.ResponseWriter) {
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)
 	defer cancel()
+	s.document(w, s.o.Node.Status(ctx))
+}
+
+func (s *Server) document(w http.ResponseWriter, of any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	if err := e.Encode(s.o.Node.Status(ctx)); err != nil {
-		s.o.Log.Debug("write status", "error", err)
+	if err := e.Encode(of); err != nil {
+		s.o.Log.Debug("write an answer", "error", err)
 	}
 }
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	plain(w)
-	fmt.Fprint(w, "agensium\n\nGET  /livez    making progress\nGET  /readyz   consuming\nGET  /metrics  for Prometheus\nGET  /status   JSON\nPOST /reload   with admin.token\nPOST /drain    with admin.token\n")
+	fmt.Fprint(w, "agensium\n\nGET  /livez    making progress\nGET  /readyz   consuming\nGET  /metrics  for Prometheus\nGET  /status   JSON\nGET  /reload   how reloads went: JSON\nPOST /reload   with admin.token\nPOST /drain    with admin.token\n")
 }
 
 // change lets somebody with the token do something.

@@ -24,6 +24,7 @@ func (n *fakeNode) Live() (bool, string)       { return n.live, n.reason }
 func (n *fakeNode) Ready() (bool, string)      { return n.ready, n.reason }
 func (n *fakeNode) Status(context.Context) any { return map[string]string{"node": "w@host"} }
 func (n *fakeNode) Reload(reason string)       { n.asked = append(n.asked, "reload: "+reason) }
+func (n *fakeNode) Reloads() any               { return map[string]int{"asked": 1} }
 func (n *fakeNode) Drain(reason string)        { n.asked = append(n.asked, "drain: "+reason) }
 
 func TestRoutes(t *testing.T) {
@@ -42,6 +43,7 @@ func TestRoutes(t *testing.T) {
 		"consuming":              {node: fakeNode{ready: true, reason: "consuming celery"}, path: "/readyz", status: 200, body: "consuming celery\n"},
 		"draining":               {node: fakeNode{reason: "draining: signal SIGTERM"}, path: "/readyz", status: 503, body: "draining: signal SIGTERM\n"},
 		"status":                 {path: "/status", status: 200, body: "{\n  \"node\": \"w@host\"\n}\n"},
+		"how reloads went":       {path: "/reload", status: 200, body: "{\n  \"asked\": 1\n}\n"},
 		"metrics":                {path: "/metrics", status: 200, body: "metrics here"},
 		"index":                  {path: "/", status: 200},
 		"nothing else":           {path: "/debug/pprof", status: 404},

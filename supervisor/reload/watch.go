@@ -32,6 +32,7 @@ var ErrEmpty = errors.New("the file is empty")
 // Result is what came out of reading the settings again: one of Loaded and Err is nil.
 type Result struct {
 	Cause  string // "file", or what was given to Reload or Store
+	Asked  uint64 // the newest call of Reload that this answers, as Reload numbered it; 0: none so far
 	Loaded *config.Loaded
 	Err    error // config.Problems, or ErrEmpty; the settings that are in force stay
 }
@@ -46,12 +47,14 @@ type Watcher struct {
 	files    [2]string // the TOML file, .env
 	seen     state
 	full     bool              // the file in force has text
+	answers  uint64            // the newest call of Reload that the next reading answers
 	notifier *fsnotify.Watcher // nil: only polling
 
 	wake chan struct{}
 
 	mu     sync.Mutex
 	cause  string           // why Run was woken
+	asked  uint64           // calls of Reload
 	stored *config.Document // what Redis holds now
 }
 
@@ -67,12 +70,16 @@ func New(in config.Input, loaded *config.Loaded, report func(Result), log hclog.
 }
 
 // Reload makes Run read the settings again and report, also if nothing has changed. It does not wait and may be called by
-// anybody; calls that come before Run gets to it are answered together.
-func (w *Watcher) Reload(cause string) {
+// anybody; calls that come before Run gets to it are answered together. The number is that of the call: the report that answers
+// it has this or a higher one.
+func (w *Watcher) Reload(cause string) uint64 {
 	w.mu.Lock()
 	w.cause = cause
+	w.asked++
+	asked := w.asked
 	w.mu.Unlock()
 	nudge(w.wake)
+	return asked
 }
 
 // Store is Reload with another document from Redis; nil if there is none any more.
@@ -150,7 +157,7 @@ func (w *Watcher) loop(ctx context.Context, edits <-chan struct{}, interval time
 		case <-w.wake:
 			w.mu.Lock()
 			cause := w.cause
-			w.in.Stored = w.stored
+			w.in.Stored, w.answers = w.stored, w.asked
 			w.mu.Unlock()
 			w.seen = w.look(true)
 			w.read(cause)
@@ -179,19 +186,19 @@ func (w *Watcher) check(thorough bool) {
 // read loads what was just looked at and reports it.
 func (w *Watcher) read(cause string) {
 	if w.full && blank(w.seen.texts[0]) {
-		w.report(Result{Cause: cause, Err: fmt.Errorf("read %s: %w; for the defaults leave a comment in it", w.files[0], ErrEmpty)})
+		w.report(Result{Cause: cause, Asked: w.answers, Err: fmt.Errorf("read %s: %w; for the defaults leave a comment in it", w.files[0], ErrEmpty)})
 		return
 	}
 	loaded, err := config.Load(w.in)
 	if err != nil {
-		w.report(Result{Cause: cause, Err: err})
+		w.report(Result{Cause: cause, Asked: w.answers, Err: err})
 		return
 	}
 	if loaded.Path != "" {
 		w.in.Path = loaded.Path
 	}
 	w.files, w.full = loaded.Files(), !blank(w.seen.texts[0])
-	w.report(Result{Cause: cause, Loaded: loaded})
+	w.report(Result{Cause: cause, Asked: w.answers, Loaded: loaded})
 }
 
 func blank(text string) bool { return strings.TrimSpace(text) == "" }

@@ -172,15 +172,15 @@ func TestVanishedFile(t *testing.T) {
 	r := start(t, false, plain(t))
 	r.must(os.Remove(r.path))
 	r.w.Reload("SIGHUP")
-	if res := r.next(); res.Err == nil || res.Cause != "SIGHUP" {
+	if res := r.next(); res.Err == nil || res.Cause != "SIGHUP" || res.Asked != 1 {
 		t.Fatalf("reported %+v", res)
 	}
 	r.write(r.path, "back")
 	r.await("back")
 
 	r.must(os.Rename(r.dir, r.dir+".away")) // the directory as well
-	r.w.Reload("SIGHUP")
-	for r.next().Err == nil {
+	asked := r.w.Reload("SIGHUP")
+	for res := r.next(); res.Err == nil || res.Asked < asked; res = r.next() {
 	}
 	r.must(os.Rename(r.dir+".away", r.dir))
 	r.write(r.path, "with its directory")
