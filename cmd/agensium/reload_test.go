@@ -295,3 +295,44 @@ func TestAHangupTakesSettingsAndApplicationAnew(t *testing.T) {
 	}
 	cleanEnd(t, g.worker)
 }
+
+// Who deploys learns whether the new code is in place: from the exit status, which systemd hands on.
+func TestReloadWaitsAndTells(t *testing.T) {
+	g := newGate(t, "[admin]\nlisten = '127.0.0.1:0'\n[pool]\nconcurrency = 2\n[scaling]\nmin = 2\n")
+	g.printed(g.worker, " ready.")
+	reload := func() (int, string) {
+		t.Helper()
+		return told(t, "reload", "--address", g.admin())
+	}
+	deployed := strings.Replace(gated, "'none'", "'deployed'", 1)
+	g.write("gated.py", deployed)
+	if status, said := reload(); status != exitOK || !strings.Contains(said, "reloaded: process") {
+		t.Fatalf("status %d: %s", status, said)
+	}
+	g.send("celery", "first") // at once: the new code is in place
+	g.noted("began", 1)
+	g.finish("first")
+	if ended := g.noted("ended", 1); ended[0] != "first deployed" {
+		t.Errorf("ended: %q", ended)
+	}
+	g.write("gated.py", "import no_such_module")
+	if status, said := reload(); status != exitError || !strings.Contains(said, "reload refused") || !strings.Contains(said, "no_such_module") {
+		t.Errorf("status %d: %s", status, said)
+	}
+	g.write("gated.py", deployed)
+	g.write("agensium.toml", "[admin]\nlisten = '127.0.0.1:0'\n[pool]\nconcurency = 2\n")
+	if status, said := reload(); status != exitError || !strings.Contains(said, "did you mean pool.concurrency?") {
+		t.Errorf("status %d: %s", status, said)
+	}
+	g.settings("[admin]\nlisten = '127.0.0.1:0'\n")
+	g.send("celery", "second")
+	g.noted("began", 2)
+	address := g.admin()
+	g.worker.Signal(syscall.SIGTERM)
+	g.printed(g.worker, "draining")
+	if status, said := told(t, "reload", "--address", address); status != exitError || !strings.Contains(said, "the node ends") {
+		t.Errorf("status %d: %s", status, said)
+	}
+	g.finish("second")
+	cleanEnd(t, g.worker)
+}

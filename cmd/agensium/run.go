@@ -46,6 +46,7 @@ type cli struct {
 	Init    initCommand    `cmd:"" help:"Write a commented agensium.toml, .env.example and, if asked, the files of a deployment. Overwrites nothing."`
 	ConfigC configCommands `cmd:"" name:"config" help:"Check and show the settings."`
 	Status  statusCommand  `cmd:"" help:"Show the node that runs here, its slots and queues, and the other nodes."`
+	Reload  reloadCommand  `cmd:"" help:"Have the node that runs here read its settings again and import the application anew, and wait how it goes."`
 	Dead    deadCommands   `cmd:"" help:"List, show, retry and drop the messages that were given up."`
 	Health  healthCommand  `cmd:"" help:"Tell whether the node that runs here is healthy: exit status 0 or 1, and one line."`
 }
