@@ -47,13 +47,14 @@ var _ pool.Factory = (*Application)(nil)
 // ([child.BecomeSubreaper]); where it is none they are watched, and how they ended is not known.
 func Start(ctx context.Context, o Options) (*Application, error) {
 	o = o.withDefaults()
-	z, err := startZygote(ctx, o)
+	a := &Application{o: o, changed: make(chan struct{}), kept: make(chan struct{}), untold: make(chan struct{}, mostUntold)}
+	a.Adjust(o.StartTimeout, o.OOMScoreAdj)
+	z, err := startZygote(ctx, o, a.startTimeout)
 	if err != nil {
 		return nil, err
 	}
 	keeping, cancel := context.WithCancel(context.Background())
-	a := &Application{o: o, info: z.info, zygote: z, changed: make(chan struct{}), cancel: cancel, kept: make(chan struct{}), untold: make(chan struct{}, mostUntold)}
-	a.Adjust(o.StartTimeout, o.OOMScoreAdj)
+	a.info, a.zygote, a.cancel = z.info, z, cancel
 	kills, _ := child.OOMKills()
 	a.ooms.Store(kills)
 	go a.keep(keeping)
@@ -75,6 +76,8 @@ func (a *Application) options() Options {
 	o.StartTimeout, o.OOMScoreAdj = a.start, a.victim
 	return o
 }
+
+func (a *Application) startTimeout() time.Duration { return a.options().StartTimeout }
 
 // Info is the report on the application.
 func (a *Application) Info() Info { return a.info }
@@ -121,7 +124,7 @@ func (a *Application) keep(ctx context.Context) {
 			return
 		}
 		var err error
-		if z, err = startZygote(ctx, a.options()); err != nil {
+		if z, err = startZygote(ctx, a.options(), a.startTimeout); err != nil {
 			if ctx.Err() != nil {
 				return
 			}
@@ -213,7 +216,7 @@ func (a *Application) await(ctx context.Context) (*zygote, error) {
 
 // Start makes a child and returns when it has said hello.
 func (a *Application) Start(ctx context.Context, slot int) (pool.Executor, error) {
-	timeout := a.options().StartTimeout
+	timeout := a.startTimeout()
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not ready within the start timeout of %s", timeout))
 	defer cancel()
 	make := a.fork

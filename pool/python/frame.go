@@ -29,6 +29,7 @@ const (
 	kindQuit                   // us → zygote, child; to a child that may linger (child.py) with a body
 	kindAsk                    // us → zygote: u32 request, JSON; py/questions.py answers
 	kindAnswer                 // zygote → us: u32 request, JSON
+	kindHeard                  // zygote → us: the receivers of an event have returned
 )
 
 const (

@@ -367,6 +367,29 @@ func TestAReceiverThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
 	}
 }
 
+// A receiver that hangs for ever would end all forks: the process that it hangs in is replaced. Its children go on.
+func TestAZygoteInWhichAReceiverHangsIsReplaced(t *testing.T) {
+	z := startZoo(t, "hears_of_messages", `bad.delay("x" * 1_000_000)`)
+	z.app.Received(t.Context(), z.job.Task.Raw)
+	celerytest.Eventually(t, "the receiver", func() bool { return z.lines.find("dawdles") != "" })
+	z.app.Adjust(time.Millisecond, 0)
+	if _, err := z.app.Start(t.Context(), 2); err == nil {
+		t.Error("it forks")
+	}
+	celerytest.Eventually(t, "where it hangs", func() bool { return z.lines.find("zygote does not answer") != "" && z.lines.find("in dawdle") != "" })
+	z.app.Adjust(patience, 0)
+	if out, err := z.child.Execute(t.Context(), z.job); err != nil || out.State != celery.StateSuccess {
+		t.Errorf("%s %v", out.State, err)
+	}
+	executor, err := z.app.Start(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := executor.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // Who reads what the zygote says never waits for the zygote to listen: that may be waiting to be read.
 func TestAnEndedChildIsHeardOfWhileTheZygoteDoesNotListen(t *testing.T) {
 	ours, theirs, err := child.Pair()

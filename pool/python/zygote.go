@@ -31,8 +31,11 @@ type zygote struct {
 
 	wmu sync.Mutex // one frame after the other
 
+	patience func() time.Duration // how long it may give no sign of itself
+
 	mu       sync.Mutex
 	gone     bool
+	sign     time.Time // when it said something, or had nothing to say
 	requests map[uint32]chan forked
 	asked    map[uint32]chan []byte
 	next     uint32
@@ -55,12 +58,12 @@ type forked struct {
 }
 
 // startZygote starts the interpreter and waits until the application is imported.
-func startZygote(ctx context.Context, o Options) (*zygote, error) {
+func startZygote(ctx context.Context, o Options, patience func() time.Duration) (*zygote, error) {
 	l, err := launch(o, o.Mode, -1)
 	if err != nil {
 		return nil, err
 	}
-	z := &zygote{launched: l, log: o.Log, done: make(chan struct{}), requests: map[uint32]chan forked{},
+	z := &zygote{launched: l, log: o.Log, patience: patience, done: make(chan struct{}), requests: map[uint32]chan forked{},
 		asked: map[uint32]chan []byte{}, children: map[int]*process{}}
 	whose := []any{"pid", l.proc.PID(), "process", "zygote"}
 	z.out = readOutput(l.output, levels[o.LogLevel], o.Log.With(whose...), o.Printed.With(whose...))
@@ -151,8 +154,12 @@ func (z *zygote) fork(ctx context.Context, slot int, files ...*os.File) (*proces
 	}
 	z.next++
 	request := z.next
+	if len(z.requests) == 0 {
+		z.sign = time.Now()
+	}
 	z.requests[request] = answer
 	z.mu.Unlock()
+	time.AfterFunc(z.patience(), func() { z.overdue(request) })
 	body := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, request), uint32(slot))
 	if err := z.send(kindFork, body, files...); err != nil {
 		return nil, fmt.Errorf("%w: %w", errZygoteGone, err)
@@ -165,11 +172,33 @@ func (z *zygote) fork(ctx context.Context, slot int, files ...*os.File) (*proces
 	}
 }
 
+// overdue ends a zygote that was asked to fork and gives no sign of itself for longer than it may: a receiver of the application hangs,
+// and without forks, sooner or later, so does the node. Celery's would, too.
+func (z *zygote) overdue(request uint32) {
+	z.mu.Lock()
+	_, waits := z.requests[request]
+	limit, silence := z.patience(), time.Since(z.sign)
+	z.mu.Unlock()
+	switch {
+	case !waits:
+	case silence < limit:
+		time.AfterFunc(limit-silence, func() { z.overdue(request) })
+	default:
+		z.log.Error("zygote does not answer", "pid", z.proc.PID(), "limit", limit,
+			"found", "a receiver of a Celery signal does not return: where it hangs is printed next", "next", "end the zygote, its children go on; import the application again")
+		z.sayWhere()
+		z.proc.Kill()
+	}
+}
+
 // serve reads frames until the zygote is gone, and then sees to its children.
 func (z *zygote) serve(r *bufio.Reader) {
 	for {
 		k, body, err := readFrame(r, 64<<20)
 		if err == nil {
+			z.mu.Lock()
+			z.sign = time.Now()
+			z.mu.Unlock()
 			err = z.handle(k, body)
 		}
 		if err != nil {
@@ -231,6 +260,7 @@ func (z *zygote) handle(k kind, body []byte) error {
 		}
 	case kindAnswer:
 		return z.answered(body)
+	case kindHeard:
 	default:
 		return fmt.Errorf("%w: kind %d", ErrMalformed, k)
 	}

@@ -106,6 +106,7 @@ class Zygote:
             self.reap(*wire.PID.unpack(body))
         elif kind == wire.EVENT:
             self.event(**json.loads(bytes(body)))
+            self.channel.send(wire.HEARD)
             self.tidy()
         elif kind == wire.ASK:
             self.answer(body)

@@ -8,6 +8,7 @@ app = Celery('hears_of_messages', broker='memory://', backend='cache+memory://')
 
 @signals.task_received.connect
 def dawdle(request, **kwargs):
+    print('dawdles', flush=True)
     time.sleep(600)
 
 
