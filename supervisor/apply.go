@@ -27,6 +27,7 @@ type applier struct {
 	mu      sync.Mutex // guards what follows
 	waiting *reload.Result
 	asked   uint64                  // the newest reload asked for that a reading answers, be it one that waits
+	refused error                   // of the newest reading; nil: it was not
 	anew    bool                    // the next reading goes with a new generation, whatever it says
 	renewal []chan<- error          // who asked for a new generation whatever the settings say
 	abandon context.CancelCauseFunc // ends the start of a generation; nil: none starts
@@ -49,6 +50,9 @@ func (a *applier) askAnew(anew bool) {
 
 // take is what the watcher reports to.
 func (a *applier) take(r reload.Result) {
+	a.mu.Lock()
+	a.refused = r.Err
+	a.mu.Unlock()
 	if r.Err != nil {
 		a.askAnew(false)
 		a.refuse(r)
@@ -264,6 +268,11 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 		a.s.succeed(next)
 	}
 	a.s.reloads.note(time.Now(), nil)
+	a.mu.Lock()
+	if a.refused != nil { // while this reading was applied
+		a.s.reloads.stands(a.refused)
+	}
+	a.mu.Unlock()
 	a.s.reloads.from(storedVersion(r.Loaded))
 	if len(changes) == 0 && len(variables) == 0 && (next == nil || anew) && r.Cause != causeStart {
 		a.log.Info("settings are as they were", "reason", r.Cause)

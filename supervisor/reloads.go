@@ -76,6 +76,13 @@ func (r *reloads) tell() {
 	}
 }
 
+// stands notes that a newer reload than the last one that went well was refused.
+func (r *reloads) stands(refused error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failure = refused.Error()
+}
+
 // from notes which settings in Redis are part of those in place.
 func (r *reloads) from(version int) {
 	r.mu.Lock()

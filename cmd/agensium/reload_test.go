@@ -324,6 +324,30 @@ func TestReloadWaitsAndTells(t *testing.T) {
 	if status, said := reload(); status != exitError || !strings.Contains(said, "did you mean pool.concurrency?") {
 		t.Errorf("status %d: %s", status, said)
 	}
+
+	// What is refused while the new code of an earlier reload is still imported stays refused.
+	g.settings("[admin]\nlisten = '127.0.0.1:0'\n")
+	g.printed(g.worker, "key=pool.concurrency old=2 new=4")
+	g.write("gated.py", "import os, time\nopen('imports', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.01)\n"+deployed)
+	g.worker.Signal(syscall.SIGHUP)
+	celerytest.Eventually(t, "the import", func() bool {
+		_, err := os.Stat(filepath.Join(g.dir, "imports"))
+		return err == nil
+	})
+	g.settings("[admin]\nlisten = '127.0.0.1:0'\n[pool]\nconcurency = 3\n")
+	refusals := func() int { return strings.Count(g.worker.Output(), `reload refused: reason="signal SIGHUP"`) }
+	before := refusals()
+	said := make(chan string)
+	go func() {
+		_, out := told(t, "reload", "--address", g.admin())
+		said <- out
+	}()
+	celerytest.Eventually(t, "the reload that was asked for", func() bool { return refusals() > before })
+	g.write("go", "")
+	if out := <-said; !strings.Contains(out, "did you mean pool.concurrency?") {
+		t.Errorf("the second reload: %s", out)
+	}
+
 	g.settings("[admin]\nlisten = '127.0.0.1:0'\n")
 	g.send("celery", "second")
 	g.noted("began", 2)
