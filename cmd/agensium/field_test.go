@@ -159,12 +159,11 @@ func (f *field) celery(name string, env ...string) *celerytest.Process {
 func (n *node) says(what string) {
 	n.f.t.Helper()
 	celerytest.Eventually(n.f.t, fmt.Sprintf("%s to say %q", n.name, what), func() bool {
-		select {
-		case <-n.Done():
+		ended := n.gone() // looked at first: then the output is complete
+		if ended && !strings.Contains(n.Output(), what) {
 			n.f.t.Fatalf("%s ended:\n%s", n.name, n.Output())
-		default:
 		}
-		return strings.Contains(n.Output(), what)
+		return ended || strings.Contains(n.Output(), what)
 	})
 }
 

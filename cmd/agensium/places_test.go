@@ -75,14 +75,7 @@ func TestASupervisorThatDiesAtANamedPlaceLosesNothing(t *testing.T) {
 	last.end()
 }
 
-func (n *node) gone() bool {
-	select {
-	case <-n.Done():
-		return true
-	default:
-		return false
-	}
-}
+func (n *node) gone() bool { return gone(n.Process) }
 
 // fresh is a message that a client made and did not send.
 func (f *field) fresh(task string) (id, raw string) {
