@@ -39,7 +39,7 @@ func TestASupervisorThatDiesAtANamedPlaceLosesNothing(t *testing.T) {
 		case broker.AtParking:
 			n.says("ready.")
 			run = append(run, f.apply(2, func() *celery.Signature {
-				return celery.S("flow.step").With(celery.Options{Countdown: 5 * time.Second})
+				return celery.S("flow.step").With(celery.Options{Countdown: 20 * time.Second})
 			})...)
 		case broker.AtMoved:
 			held()
