@@ -61,11 +61,19 @@ func (g *gate) fill() (most int64) {
 	return most
 }
 
-// memoryOfTree is what a process and all that came of it take, pages that they share counted once.
+// memoryOfTree is what a process and all that came of it take, pages that they share counted once. Each is looked at twice, and the less
+// counts: what one has given up while the others were looked at, and another has taken, is not counted twice.
 func memoryOfTree(pid int) (sum int64) {
-	for _, p := range append(child.Descendants(pid), pid) {
+	all := append(child.Descendants(pid), pid)
+	once := map[int]int64{}
+	for _, p := range all {
 		if u, err := child.UsageOf(p); err == nil {
-			sum += u.PSS
+			once[p] = u.PSS
+		}
+	}
+	for _, p := range all {
+		if u, err := child.UsageOf(p); err == nil {
+			sum += min(once[p], u.PSS)
 		}
 	}
 	return sum
