@@ -255,17 +255,17 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	}
 
 	changes := config.Diff(a.accepted, wanted.Config) // what the application says itself shows where a setting was given up
-	a.tell(changes, variables, now.Effective, wanted)
-	for _, note := range taken.Notes {
-		if !slices.Contains(now.Notes, note) {
-			a.log.Info("note", "key", note.Key, "text", note.Text)
-		}
-	}
 	a.accepted, a.loaded = wanted.Config, r.Loaded
 	a.s.current.Store(a.s.newSettings(taken, info))
 	a.s.turnTo(ctx, now.Config, taken.Config)
 	if next != nil {
 		a.s.succeed(next)
+	}
+	a.tell(changes, variables, now.Effective, wanted) // now: who reads that a setting changed may count on it
+	for _, note := range taken.Notes {
+		if !slices.Contains(now.Notes, note) {
+			a.log.Info("note", "key", note.Key, "text", note.Text)
+		}
 	}
 	a.s.reloads.note(time.Now(), nil)
 	a.mu.Lock()

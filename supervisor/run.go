@@ -74,15 +74,16 @@ func Run(ctx context.Context, o Options) error {
 	if s.systemd != nil {
 		s.actor(&g, "systemd", s.systemd.run, s.systemd.stop)
 	}
+	ended := make(chan struct{})
 	s.actor(&g, "context", func() error {
 		select {
 		case <-ctx.Done():
 			s.stopping.begin("asked by the program")
-		case <-s.ended:
+		case <-ended:
 		}
-		<-s.ended // the group ends when serve does, not when somebody asks for it
+		<-ended // the group ends when serve does, not when somebody asks for it, and with serve's error, which the group has by now
 		return nil
-	}, func(error) {})
+	}, func(error) { close(ended) })
 	return g.Run()
 }
 

@@ -76,11 +76,12 @@ func (c *scaler) relieve(p autoscale.Pressure) {
 	}
 	if pause := p >= autoscale.NoClaims; pause != c.paused {
 		c.paused = pause
+		if !pause { // said first: the next line may be of a message
+			c.log.Info("memory is less short", "next", "take messages again")
+		}
 		c.claims.Pause(pause)
 		if pause {
 			c.log.Warn("memory is short", "next", "take no message until there is more")
-		} else {
-			c.log.Info("memory is less short", "next", "take messages again")
 		}
 	}
 }

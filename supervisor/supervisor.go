@@ -34,7 +34,6 @@ type Supervisor struct {
 	logFile  *os.File
 	signals  *signals
 	stopping *stopping
-	ended    chan struct{} // closed when serve has returned
 	begun    time.Time
 	node     string
 
@@ -86,7 +85,7 @@ type settings struct {
 }
 
 func newSupervisor(o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ended: make(chan struct{}), ending: make(chan struct{}), rebeat: make(chan struct{}, 1), output: o.Stderr, estimates: newEstimates()}
+	s := &Supervisor{o: o, begun: time.Now(), stopping: newStopping(), ending: make(chan struct{}), rebeat: make(chan struct{}, 1), output: o.Stderr, estimates: newEstimates()}
 	if s.output == nil {
 		s.output = os.Stderr
 	}
@@ -128,7 +127,6 @@ func (s *Supervisor) closeLog() {
 
 // serve is the node's life: everything is started in order, and stopped in the reverse order when a stop is asked for.
 func (s *Supervisor) serve() error {
-	defer close(s.ended)
 	for _, note := range s.loaded.Load().Notes {
 		s.log.Info("note: " + note.String())
 	}

@@ -26,6 +26,7 @@ type Proxy struct {
 	refuse   bool
 	answer   string
 	delay    time.Duration
+	cuts     int           // how often all were ended
 	changed  chan struct{} // closed and replaced when hole changes
 	closed   bool
 }
@@ -91,6 +92,7 @@ func (p *Proxy) CutAt(n int, when When) <-chan struct{} {
 func (p *Proxy) CutAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.cuts++ // for one that was accepted and is not there yet
 	for l := range p.conns {
 		l.end()
 	}
@@ -152,14 +154,14 @@ func (p *Proxy) accept() {
 			return
 		}
 		p.mu.Lock()
-		refuse, answer := p.refuse || p.closed, p.answer
+		refuse, answer, cuts := p.refuse || p.closed, p.answer, p.cuts
 		p.mu.Unlock()
 		if refuse {
 			reset(client)
 			continue
 		}
 		if answer != "" {
-			p.serve(&link{p: p, client: client, server: client, ended: make(chan struct{})}, func(l *link) { l.answer(answer) })
+			p.serve(&link{p: p, client: client, server: client, ended: make(chan struct{})}, cuts, func(l *link) { l.answer(answer) })
 			continue
 		}
 		server, err := net.Dial("tcp", p.target)
@@ -167,14 +169,15 @@ func (p *Proxy) accept() {
 			reset(client)
 			continue
 		}
-		p.serve(&link{p: p, client: client, server: server, ended: make(chan struct{})}, (*link).carry)
+		p.serve(&link{p: p, client: client, server: server, ended: make(chan struct{})}, cuts, (*link).carry)
 	}
 }
 
-func (p *Proxy) serve(l *link, how func(*link)) {
+// serve lets a connection in, unless all were ended since it was accepted.
+func (p *Proxy) serve(l *link, cuts int, how func(*link)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || p.cuts != cuts {
 		l.end()
 		return
 	}

@@ -58,9 +58,10 @@ func (r *Redis) start() bool {
 	return !r.proc.ended()
 }
 
-// answers tells whether the server has anything but LOADING to say to a PING.
+// answers tells whether the server has anything but LOADING to say to a PING. It is asked at its socket, which it opens last: at the port
+// another server may answer, to which it lost that.
 func (r *Redis) answers() bool {
-	conn, err := net.DialTimeout("tcp", r.Addr(), time.Second)
+	conn, err := net.DialTimeout("unix", r.Socket(), time.Second)
 	if err != nil {
 		return false
 	}
@@ -147,7 +148,7 @@ func StartSentinel(t testing.TB, master *Redis, name string, lines ...string) *R
 		t.Fatal(err)
 	}
 	s := &Redis{t: t, Dir: dir, Port: FreePort(t)}
-	s.args = []string{conf, "--sentinel", "--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", dir}
+	s.args = []string{conf, "--sentinel", "--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", dir, "--unixsocket", s.Socket()}
 	if !s.start() {
 		t.Fatalf("start sentinel:\n%s", s.proc.Output())
 	}
@@ -155,17 +156,26 @@ func StartSentinel(t testing.TB, master *Redis, name string, lines ...string) *R
 }
 
 // FreePort returns a loopback port that nobody used a moment ago. It is none of those that the system gives to outgoing connections and to
-// listeners that name none: a server that is started again after a while finds it free.
+// listeners that name none, and no other test gets it until this one ends, be it of another process: a server that is started again after a
+// while finds it free. What tells the others is that the UDP port of the same number is taken.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	const first, last = 10_000, 32_000 // Linux gives from 32768 on, others from 49152
 	for range 100 {
 		port := first + rand.IntN(last-first)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			_ = l.Close()
-			return port
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		ours, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			continue
 		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			_ = ours.Close()
+			continue
+		}
+		_ = l.Close()
+		t.Cleanup(func() { _ = ours.Close() })
+		return port
 	}
 	t.Fatal("find a free port: a hundred were in use")
 	return 0

@@ -18,7 +18,7 @@ func need(t testing.TB, what, reason string) {
 }
 
 // Backstop bounds each wait for an event. It is long: reaching it means that the event never comes.
-const Backstop = 30 * time.Second
+const Backstop = time.Minute
 
 // Eventually waits until the condition holds, looking at it every few milliseconds, and fails the test with the words
 // of what if it never does. It is for conditions in other processes; inside one, wait for an event.

@@ -32,12 +32,12 @@ func sideEnv(t *testing.T, python, url string) []string {
 	}
 }
 
-// replies are what a node says to each command.
-func replies(t *testing.T, python string, start func(dir string, env []string) *celerytest.Process) map[string]any {
+// replies are what a node says to each command. The last one is to shut down.
+func replies(t *testing.T, python string, start func(dir string, env []string) *celerytest.Process) (said map[string]any, worker *celerytest.Process) {
 	t.Helper()
 	redis := celerytest.StartRedis(t)
 	env := sideEnv(t, python, redis.URL(0))
-	worker := start(side(t), env)
+	worker = start(side(t), env)
 	celerytest.Eventually(t, "the worker to be ready", func() bool { return strings.Contains(worker.Output(), " ready.") })
 	ask := exec.CommandContext(t.Context(), python, "ask.py", "n@test")
 	ask.Dir, ask.Env = side(t), append(os.Environ(), env...)
@@ -45,14 +45,10 @@ func replies(t *testing.T, python string, start func(dir string, env []string) *
 	if err != nil {
 		t.Fatalf("ask: %v", err)
 	}
-	var said map[string]any
 	if err := json.Unmarshal(out, &said); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if status := worker.Wait(); status != exitOK {
-		t.Errorf("exit status %d after shutdown", status)
-	}
-	return said
+	return said, worker
 }
 
 // Each command, sent with the command line of three releases to a stock worker and to ours, gets a reply of the same shape.
@@ -62,12 +58,16 @@ func TestRepliesAreThoseOfCelery(t *testing.T) {
 		t.Run(release, func(t *testing.T) {
 			t.Parallel()
 			python := celerytest.Venv(t, release)
-			stock := replies(t, python, func(dir string, env []string) *celerytest.Process {
+			stock, theirs := replies(t, python, func(dir string, env []string) *celerytest.Process {
 				return celerytest.StartProcess(t, dir, env, python, "-m", "celery", "-A", "side", "worker", "-c", "2", "-n", "n@test", "-l", "info", "--without-gossip", "--without-mingle")
 			})
-			ours := replies(t, python, func(dir string, env []string) *celerytest.Process {
+			theirs.Kill() // be it on its way
+			ours, worker := replies(t, python, func(dir string, env []string) *celerytest.Process {
 				return celerytest.StartProcess(t, dir, env, exe, "-A", "side:app", "worker", "-c", "2", "-n", "n@test")
 			})
+			if status := worker.Wait(); status != exitOK {
+				t.Errorf("exit status %d after shutdown", status)
+			}
 			for command, want := range stock {
 				for _, difference := range differences(command, want, ours[command]) {
 					if !slices.ContainsFunc(ourOwn, func(d string) bool { return strings.HasPrefix(difference, d) }) {
@@ -184,19 +184,20 @@ app.control.broadcast('shutdown')
 // pool_restart imports the application anew where it allows that: new children, while a running task ends in the old one.
 func TestPoolRestart(t *testing.T) {
 	exe, python, redis := program(t), celerytest.Venv(t, "celery-latest"), celerytest.StartRedis(t)
-	env := append(sideEnv(t, python, redis.URL(0)), "TEST_RESTARTS=1")
+	env := append(sideEnv(t, python, redis.URL(0)), "TEST_RESTARTS=1", "TEST_WAKE="+filepath.Join(t.TempDir(), "wake"))
 	sideNode(t, exe, env, "-c", "2", "-n", "a@test")
 	got := sideClient(t, python, env, `
 at = app.control.inspect(['a@test'], timeout=20)
 pids = lambda: at.stats()['a@test']['pool']['processes']
-running = sleep.delay(4)
+running = sleep.delay(600)
 while not at.active()['a@test']:
     pass
 old = pids()
 busy = at.active()['a@test'][0]['worker_pid']
-print(app.control.pool_restart(reply=True, timeout=20)[0]['a@test'])
-while len(pids()) < 2 or len(set(pids()) & set(old)) > 1:
+print(app.control.pool_restart(reply=True, timeout=20, limit=1)[0]['a@test'])
+while len(pids()) < 2 or set(pids()) & set(old) != {busy}:
     pass
+open(os.environ['TEST_WAKE'], 'w').close()
 running.get(timeout=30)
 while set(pids()) & set(old):
     pass

@@ -99,7 +99,7 @@ func TestWhatADrainPutsBackRunsAgain(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, "celery-latest")
 			if name == "deadline" {
-				s.write("agensium.toml", "[admin]\nlisten = \"\"\n[drain]\ntimeout = \"1s\"\n")
+				s.write("agensium.toml", "[admin]\nlisten = \"\"\n[drain]\ntimeout = \"16s\"\nmargin = \"15s\"\n")
 			}
 			node := s.node("-c", "1")
 			id := strings.TrimSpace(s.script("import proj; print(proj.wait_for.delay('k', 'a').id)"))

@@ -17,8 +17,9 @@ func TestScenarios(t *testing.T) {
 		t.Run(venv, func(t *testing.T) {
 			t.Parallel()
 			theirs := newSite(t, venv)
-			theirs.stock("-c", "4", "-n", "w@h")
+			stock := theirs.stock("-c", "4", "-n", "w@h")
 			want := theirs.client()
+			stock.Kill()
 
 			ours := newSite(t, venv)
 			node := ours.node("-c", "4", "-n", "w@h")

@@ -19,7 +19,7 @@ func TestASentinelFailover(t *testing.T) {
 	master := celerytest.StartRedis(t, "--repl-diskless-sync-delay", "0")
 	replica := celerytest.StartRedis(t, "--replicaof", "127.0.0.1", strconv.Itoa(master.Port))
 	sentinel := celerytest.StartSentinel(t, master, "mymaster",
-		"sentinel down-after-milliseconds mymaster 500", "sentinel failover-timeout mymaster 3000")
+		"sentinel down-after-milliseconds mymaster 600000", "sentinel failover-timeout mymaster 3000")
 	celerytest.Eventually(t, "the sentinel to know the replica", func() bool {
 		known, err := sentinel.Client(0).Do(t.Context(), "SENTINEL", "REPLICAS", "mymaster").Slice()
 		return err == nil && len(known) == 1
@@ -43,6 +43,10 @@ func TestASentinelFailover(t *testing.T) {
 	}
 
 	master.Kill()
+	// From now on, and not before: a master that only stood still for so long would be replaced as well.
+	if err := sentinel.Client(0).Do(t.Context(), "SENTINEL", "SET", "mymaster", "down-after-milliseconds", "500").Err(); err != nil {
+		t.Fatal(err)
+	}
 	s.printed(node, "broker is not usable")
 	if err := os.WriteFile(file, nil, 0o600); err != nil { // both end while there is no master
 		t.Fatal(err)

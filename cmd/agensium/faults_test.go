@@ -5,11 +5,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/celery/celerytest"
@@ -85,10 +88,10 @@ func TestARestartOfTheSameNodeRecoversAtOnce(t *testing.T) {
 func TestAnotherNodeRecoversAfterTheLease(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
-	first := f.start(plan{state: f.host("a")})
+	first := f.start(plan{state: f.host("a"), lease: short})
 	ids := f.send(2, "flow.hold")
 	f.begun(2)
-	second := f.start(plan{state: f.host("b")})
+	second := f.start(plan{state: f.host("b"), slots: 4}) // two for the held ones, which may come before the others
 	ids = append(ids, f.send(100, "flow.step", 0.01)...)
 	first.slay()
 	f.begun(104)
@@ -127,6 +130,7 @@ func TestRedisIsKilled(t *testing.T) {
 			f := newField(t, "--appendonly", "yes", "--appendfsync", fsync)
 			n := f.start(plan{})
 			ids := f.send(400, "flow.step", 0.005)
+			f.onDisk()
 			for _, after := range []int{50, 150, 250} {
 				f.begun(after)
 				f.redis.Kill()
@@ -144,7 +148,7 @@ func TestRedisIsKilled(t *testing.T) {
 func TestResultsOfANodeThatWasPausedForTooLongAreDropped(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
-	paused := f.start(plan{state: f.host("a")})
+	paused := f.start(plan{state: f.host("a"), lease: short})
 	ids := f.send(2, "flow.hold", "first")
 	f.begun(2)
 	paused.Pause()
@@ -203,15 +207,15 @@ func TestTermWithRunningAndQueuedTasks(t *testing.T) {
 func TestWhatADrainCannotWaitForIsPutBack(t *testing.T) {
 	t.Parallel()
 	for name, stop := range map[string]struct {
-		drain  string
+		hurry  bool
 		signal syscall.Signal
 	}{
-		"deadline": {"1s", syscall.SIGTERM},
-		"QUIT":     {"20s", syscall.SIGQUIT},
+		"deadline": {true, syscall.SIGTERM},
+		"QUIT":     {false, syscall.SIGQUIT},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newField(t)
-			first := f.start(plan{drain: stop.drain})
+			first := f.start(plan{hurry: stop.hurry})
 			ids := append(f.send(2, "flow.hold"), f.send(10, "flow.step")...)
 			f.begun(2)
 			f.dead[first.name] = true
@@ -302,7 +306,7 @@ func TestParkedTasksSurviveTheDeathOfEverything(t *testing.T) {
 	f := newField(t, "--appendonly", "yes", "--appendfsync", "always")
 	const impatient = "[python.environment]\nTEST_VISIBILITY = \"1\"\n"
 	n := f.start(plan{extra: impatient})
-	due := time.Now().Add(4 * time.Second)
+	due := time.Now().Add(12 * time.Second)
 	ids := f.apply(30, func() *celery.Signature { return celery.S("flow.step").With(celery.Options{ETA: due}) })
 	celerytest.Eventually(t, "all to be parked", func() bool { return f.places()["parked"] == 30 })
 	n.slay()
@@ -322,7 +326,7 @@ func TestAStockWorkerRunsWhatADrainedNodeLeft(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
 	n := f.start(plan{})
-	due := time.Now().Add(3 * time.Second)
+	due := time.Now().Add(time.Hour)
 	ids := f.apply(5, func() *celery.Signature { return celery.S("flow.step").With(celery.Options{ETA: due}) })
 	celerytest.Eventually(t, "all to be parked", func() bool { return f.places()["parked"] == 5 })
 	held := f.send(2, "flow.hold")
@@ -335,22 +339,36 @@ func TestAStockWorkerRunsWhatADrainedNodeLeft(t *testing.T) {
 		t.Errorf("left behind: %v", p)
 	}
 	f.open("gate")
-	stock := f.celery("stock@test")
-	// A stock worker looks every 100 s for what is overdue in unacked. This is its own code.
-	celerytest.Eventually(t, "kombu to restore what was parked", func() bool {
-		celerytest.RunPython(t, f.python, `
+	f.overdue()
+	// A stock worker looks every 100 s for what is overdue in unacked. This is its own code, before it has taken anything itself.
+	celerytest.RunPython(t, f.python, `
 from flow import app
 with app.connection() as c:
     c.default_channel.qos.restore_visible(num=10, interval=1)
-`, append(f.env(f.redis.URL(0)), "TEST_VISIBILITY=1")...)
-		return f.places()["unacked"] == 0
-	})
+`, f.env(f.redis.URL(0))...)
+	if p := f.places(); p["unacked"] != 0 || p["queue"] != 12 {
+		t.Errorf("kombu has not restored what was parked: %v", p)
+	}
+	stock := f.celery("stock@test")
 	all := append(append(ids, held...), queued...)
 	f.results(all, "SUCCESS")
 	if again := f.balance(all); again != 2 {
 		t.Errorf("%d ran again", again)
 	}
-	stock.Terminate()
+	stock.Kill()
+}
+
+// overdue has what is parked be so since long ago.
+func (f *field) overdue() {
+	f.t.Helper()
+	for tag, entry := range f.c.HGetAll(f.bounded(), "unacked").Val() {
+		f.c.HSet(f.bounded(), "unacked", tag, regexp.MustCompile(`"eta": ?"20\d\d`).ReplaceAllString(entry, `"eta": "2001`))
+		for _, index := range []string{"unacked_index", "agensium:parked"} {
+			if err := f.c.ZAdd(f.bounded(), index, redis.Z{Score: 1e9, Member: tag}).Err(); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+	}
 }
 
 func TestWhatAKilledStockWorkerHeldIsRestored(t *testing.T) {
@@ -381,7 +399,7 @@ func TestATaskAcknowledgedEarlyIsNeverRunTwice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newField(t)
-			n := f.start(plan{drain: "1s"})
+			n := f.start(plan{hurry: true})
 			ids := f.send(2, "flow.early")
 			f.begun(2)
 			stock := f.celery("stock@test")
@@ -402,7 +420,7 @@ func TestATaskAcknowledgedEarlyIsNeverRunTwice(t *testing.T) {
 					t.Errorf("%s was begun %d times", id, n)
 				}
 			}
-			stock.Terminate()
+			stock.Kill()
 			second.end()
 		})
 	}

@@ -80,12 +80,16 @@ type plan struct {
 	state string       // of another host, with locks of its own
 	extra string       // lines of TOML at the end, in tables that are not used here
 	slots int          // default 2
-	drain string       // default 20s
+	lease string       // default 1m: nobody waits for its end
+	hurry bool         // a drain puts back after a second what still runs
 	admin int          // port
 	dies  broker.Place // kills itself there, and is not waited for
 }
 
-// start starts a node with leases as short as the settings allow, and waits until it consumes.
+// short is a lease for tests that wait for its end. A node that stands still for the most of it loses its claims: no other has it.
+const short = "6s"
+
+// start starts a node that looks for dead ones as often as the settings allow, and waits until it consumes.
 func (f *field) start(p plan) *node {
 	f.t.Helper()
 	f.nodes++
@@ -101,8 +105,12 @@ func (f *field) start(p plan) *node {
 	if p.slots == 0 {
 		p.slots = 2
 	}
-	if p.drain == "" {
-		p.drain = "20s"
+	if p.lease == "" {
+		p.lease = "1m"
+	}
+	drain := "timeout = '20s'"
+	if p.hurry {
+		drain = "timeout = '16s'\nmargin = '15s'"
 	}
 	listen := ""
 	if p.admin > 0 {
@@ -118,8 +126,8 @@ block_timeout = "20s"
 [results]
 url = %q
 [lease]
-ttl = "3s"
-idle_ttl = "6s"
+ttl = %q
+idle_ttl = %q
 look_every = "1s"
 look_every_with_peers = "1s"
 quarantine = "1s"
@@ -131,10 +139,10 @@ concurrency = %d
 [scaling]
 min = %d
 [drain]
-timeout = %q
+%s
 [admin]
 listen = %q
-%s`, p.name, p.url, p.url, f.python, p.slots, p.slots, p.drain, listen, p.extra)
+%s`, p.name, p.url, p.url, p.lease, p.lease, f.python, p.slots, p.slots, drain, listen, p.extra)
 	path := filepath.Join(f.t.TempDir(), fmt.Sprintf("node%d.toml", f.nodes))
 	if err := os.WriteFile(path, []byte(settings), 0o600); err != nil {
 		f.t.Fatal(err)
@@ -159,12 +167,11 @@ func (f *field) celery(name string, env ...string) *celerytest.Process {
 func (n *node) says(what string) {
 	n.f.t.Helper()
 	celerytest.Eventually(n.f.t, fmt.Sprintf("%s to say %q", n.name, what), func() bool {
-		select {
-		case <-n.Done():
+		ended := n.gone() // looked at first: then the output is complete
+		if ended && !strings.Contains(n.Output(), what) {
 			n.f.t.Fatalf("%s ended:\n%s", n.name, n.Output())
-		default:
 		}
-		return strings.Contains(n.Output(), what)
+		return ended || strings.Contains(n.Output(), what)
 	})
 }
 
@@ -322,13 +329,24 @@ func (f *field) places() map[string]int64 {
 			found[place] = n
 		}
 	}
-	note("queue", f.c.LLen(ctx, "celery").Val())
-	note("unacked", f.c.HLen(ctx, "unacked").Val())
-	note("parked", f.c.ZCard(ctx, "agensium:parked").Val())
-	note("dead", f.c.HLen(ctx, "agensium:dead").Val())
-	keys, _ := f.c.Keys(ctx, "agensium:claim:*").Result()
-	note("claims", int64(len(keys)))
+	all := f.c.TxPipeline() // at once: what goes from one place to the other is seen at one of them
+	queue, unacked, parked := all.LLen(ctx, "celery"), all.HLen(ctx, "unacked"), all.ZCard(ctx, "agensium:parked")
+	dead, claims := all.HLen(ctx, "agensium:dead"), all.Keys(ctx, "agensium:claim:*")
+	_, _ = all.Exec(ctx) // Redis may be away
+	note("queue", queue.Val())
+	note("unacked", unacked.Val())
+	note("parked", parked.Val())
+	note("dead", dead.Val())
+	note("claims", int64(len(claims.Val())))
 	return found
+}
+
+// onDisk waits until Redis has written down all that it has answered: with everysec it waits with that if the disk is slow.
+func (f *field) onDisk() {
+	f.t.Helper()
+	celerytest.Eventually(f.t, "the log of Redis to be written", func() bool {
+		return strings.Contains(f.c.Info(context.Background(), "persistence").Val(), "aof_buffer_length:0\r")
+	})
 }
 
 // settled waits until nothing lies anywhere but in the dead letters.

@@ -71,6 +71,14 @@ func (e *ears) of(id string) map[string][]event {
 	return byKind(e.tasks[id])
 }
 
+// number is how many events there are of all kinds.
+func number(kinds map[string][]event) (n int) {
+	for _, some := range kinds {
+		n += len(some)
+	}
+	return n
+}
+
 func byKind(events []event) map[string][]event {
 	kinds := map[string][]event{}
 	for _, e := range events {
@@ -116,13 +124,18 @@ func sameEvents(t *testing.T, fixtures map[string]*celerytest.Fixture, sent stri
 			}
 			compared++
 			var diff string
-			celerytest.Eventually(t, "the events of "+name, func() bool {
-				diff = cmp.Diff(byKind(want), e.of(id))
-				return diff == "" || len(e.of(id)) >= len(byKind(want))
-			})
-			if diff != "" {
-				t.Errorf("%s: events recorded (-) and now (+):\n%s", name, diff)
-			}
+			func() {
+				defer func() {
+					if diff != "" {
+						t.Errorf("%s: events recorded (-) and now (+):\n%s", name, diff)
+					}
+				}()
+				celerytest.Eventually(t, "the events of "+name, func() bool {
+					got := e.of(id)
+					diff = cmp.Diff(byKind(want), got)
+					return diff == "" || number(got) >= len(want)
+				})
+			}()
 		}
 	}
 	if compared < 50 {

@@ -98,16 +98,25 @@ func (s *site) stock(args ...string) *celerytest.Process {
 func (s *site) printed(p *celerytest.Process, text string) {
 	s.t.Helper()
 	celerytest.Eventually(s.t, "the process to print "+text, func() bool {
+		ended := gone(p) // looked at first: then the output is complete
 		if strings.Contains(p.Output(), text) {
 			return true
 		}
-		select {
-		case <-p.Done():
+		if ended {
 			s.t.Fatalf("ended before it printed %q", text)
-		default:
 		}
 		return false
 	})
+}
+
+// gone tells whether a process has ended and its output is complete.
+func gone(p *celerytest.Process) bool {
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // client runs scenarios with a real Celery client and returns what became of each.

@@ -74,7 +74,7 @@ func TestALargeArgument(t *testing.T) {
 import proj
 print(proj.length.delay('x' * (50 << 20)).get(timeout=60))
 print(len(proj.repeat.delay(50 << 20).get(timeout=60)))
-print(proj.add.delay(1, 1).get(timeout=15))
+print(proj.add.delay(1, 1).get(timeout=60))
 `)
 	if diff := cmp.Diff([]string{"52428800", "52428800", "2"}, strings.Fields(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

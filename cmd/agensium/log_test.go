@@ -28,7 +28,7 @@ func TestWhatTasksPrintBecomesRecords(t *testing.T) {
 	s := newSite(t, "celery-latest")
 	file := filepath.Join(s.dir, "log.json")
 	node := s.logging(file, "-c", "1", "--log-format", "json", "-f", file)
-	id := strings.TrimSpace(s.script("import proj; r = proj.talk.delay(); r.get(timeout=15); print(r.id)"))
+	id := strings.TrimSpace(s.script("import proj; r = proj.talk.delay(); r.get(timeout=60); print(r.id)"))
 	cleanEnd(t, node)
 	if out := node.Output(); out != "" {
 		t.Errorf("said beside the records: %s", out)
@@ -85,7 +85,7 @@ func TestArgumentsAndResultsAreLoggedIfAsked(t *testing.T) {
 	s := newSite(t, "celery-latest")
 	s.write("agensium.toml", "[admin]\nlisten = \"\"\n[log]\nargs = true\nresults = true\n")
 	node := s.node("-c", "1")
-	s.script("import proj; proj.echo.delay('an argument').get(timeout=15); proj.talk.delay().get(timeout=15)")
+	s.script("import proj; proj.echo.delay('an argument').get(timeout=60); proj.talk.delay().get(timeout=60)")
 	cleanEnd(t, node)
 	for _, want := range []string{"an argument", "the secret return value"} {
 		if !strings.Contains(node.Output(), want) {

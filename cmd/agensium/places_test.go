@@ -39,7 +39,7 @@ func TestASupervisorThatDiesAtANamedPlaceLosesNothing(t *testing.T) {
 		case broker.AtParking:
 			n.says("ready.")
 			run = append(run, f.apply(2, func() *celery.Signature {
-				return celery.S("flow.step").With(celery.Options{Countdown: 5 * time.Second})
+				return celery.S("flow.step").With(celery.Options{Countdown: 20 * time.Second})
 			})...)
 		case broker.AtMoved:
 			held()
@@ -75,14 +75,7 @@ func TestASupervisorThatDiesAtANamedPlaceLosesNothing(t *testing.T) {
 	last.end()
 }
 
-func (n *node) gone() bool {
-	select {
-	case <-n.Done():
-		return true
-	default:
-		return false
-	}
-}
+func (n *node) gone() bool { return gone(n.Process) }
 
 // fresh is a message that a client made and did not send.
 func (f *field) fresh(task string) (id, raw string) {

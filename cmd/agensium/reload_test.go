@@ -25,6 +25,7 @@ app.conf.update(task_create_missing_queues=True)
 @app.task
 def hold(name):
     r = redis.Redis.from_url(os.environ['TEST_BACKEND'], socket_timeout=None)
+    r.rpush('note:began on ' + hold.request.hostname, name)
     r.rpush('note:began', name)
     r.blpop('go:' + name)
     r.rpush('note:ended', name + ' ' + os.environ.get('GREETING', 'none'))
@@ -77,8 +78,8 @@ func TestSettingsAreTakenOverWhileTasksRun(t *testing.T) {
 	g.printed(g.worker, " ready.")
 	g.send("celery", "first")
 	g.noted("began", 1)
-	g.settings("[pool]\nconcurrency = 3\nmax_tasks_per_child = 1\n[scaling]\nslo = 0\n[broker]\nqueues = ['other', 'celery']\n[tasks]\ntime_limit = '2s'\n[log]\nlevel = 'debug'\n")
-	g.printed(g.worker, `key=tasks.time_limit old="\"0s\"" new="\"2s\"" effect=live`)
+	g.settings("[pool]\nconcurrency = 3\nmax_tasks_per_child = 1\n[scaling]\nslo = 0\n[broker]\nqueues = ['other', 'celery']\n[tasks]\ntime_limit = '5s'\n[log]\nlevel = 'debug'\n")
+	g.printed(g.worker, `key=tasks.time_limit old="\"0s\"" new="\"5s\"" effect=live`)
 	g.printed(g.worker, `key=pool.concurrency old=1 new=3 effect=live`)
 	g.printed(g.worker, `key=broker.queues old="[\"celery\"]" new="[\"other\", \"celery\"]" effect=live`)
 	g.send("other", "second", "third") // beside the first: more slots, and another queue

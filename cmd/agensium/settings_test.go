@@ -57,7 +57,7 @@ func TestSettings(t *testing.T) {
 			if venv == "" {
 				venv = "celery-latest"
 			}
-			outcome := func(start func(s *site) *celerytest.Process) map[string]any {
+			outcome := func(start func(s *site) *celerytest.Process, end func(*celerytest.Process)) map[string]any {
 				s := newSite(t, venv)
 				conf := map[string]any{}
 				for key, value := range c.conf {
@@ -76,15 +76,15 @@ func TestSettings(t *testing.T) {
 					s.client(c.before...)
 				}
 				p := start(s)
-				defer p.Terminate()
+				defer end(p)
 				return s.client(c.run...)
 			}
 			want := outcome(func(s *site) *celerytest.Process {
 				return s.stock(slices.Concat([]string{"-n", "w@h", "-c", "3", "--prefetch-multiplier", "1"}, c.args)...)
-			})
+			}, (*celerytest.Process).Kill)
 			got := outcome(func(s *site) *celerytest.Process {
 				return s.node(slices.Concat([]string{"-n", "w@h", "-c", "3"}, c.args, c.ours)...)
-			})
+			}, func(p *celerytest.Process) { cleanEnd(t, p) })
 			alike(t, want, got)
 		})
 	}
@@ -97,6 +97,10 @@ func TestSignalsOfTheWorker(t *testing.T) {
 		s := newSite(t, "celery-latest")
 		p := start(s)
 		s.client("set success")
+		celerytest.Eventually(t, "both children to be prepared", func() bool {
+			inits := slices.DeleteFunc(s.notes("signal"), func(name string) bool { return name != "worker_process_init" })
+			return len(inits) == 2
+		})
 		p.Terminate()
 		all := s.notes("signal")
 		slices.Sort(all)

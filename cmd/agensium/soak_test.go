@@ -71,7 +71,7 @@ func TestSoak(t *testing.T) {
 }
 
 func (s *soak) node(admin int) *node {
-	return s.start(plan{url: s.proxy.URL(0), admin: admin, extra: "[tasks]\nmax_deliveries = 1000\n"})
+	return s.start(plan{url: s.proxy.URL(0), lease: short, admin: admin, extra: "[tasks]\nmax_deliveries = 1000\n"})
 }
 
 // until waits for a condition, and keeps the queue filled meanwhile.
@@ -160,6 +160,8 @@ func (s *soak) hangUp() {
 // pause stops a node for longer than its lease.
 func (s *soak) pause() {
 	n := append(s.nodes, s.keeper)[s.rand.IntN(len(s.nodes)+1)]
+	const gone = "claims may be gone: the lease was not renewed in time"
+	said := lines(n.Process, gone)
 	n.Pause()
 	from := s.written()
 	own := ""
@@ -171,6 +173,7 @@ func (s *soak) pause() {
 	s.until("the lease to end", func() bool { return s.c.Exists(s.t.Context(), "agensium:lease:"+own).Val() == 0 })
 	s.onward(30)
 	n.Resume()
+	s.until("the node to find its lease gone", func() bool { return own == "" || lines(n.Process, gone) > said })
 	s.onward(60) // a slot that had its task in hand begins it now, before the node hears that the claim is gone
 	s.paused[n.name] = append(s.paused[n.name], lapse{from, s.written()})
 }

@@ -14,7 +14,7 @@ replies = {}
 
 
 def ask(kind, *words):
-    result = CliRunner().invoke(celery, ['-A', 'side', kind, '--json', '-t', '5', '-d', node, *words])
+    result = CliRunner().invoke(celery, ['-A', 'side', kind, '--json', '-t', '20', '-d', node, *words])
     text = result.output
     start = text.find('{') if '{' in text else 0
     try:
@@ -26,19 +26,23 @@ def ask(kind, *words):
 
 def broadcast(method, **arguments):
     """For what the command line refuses to send."""
-    got = app.control.broadcast(method, arguments=arguments, destination=[node], reply=True, timeout=5, limit=1)
+    got = app.control.broadcast(method, arguments=arguments, destination=[node], reply=True, timeout=20, limit=1)
     replies['broadcast %s %s' % (method, json.dumps(arguments, sort_keys=True))] = got[0][node] if got else None
+
+
+def runs(task):
+    return any(t['id'] == task.id and t['worker_pid'] for t in app.control.inspect([node], timeout=20).active()[node])
 
 
 def terminated(signal, end):
     """What becomes of a running task that is terminated with a signal."""
     task = sleep.delay(600)
-    while not any(t['id'] == task.id and t['worker_pid'] for t in app.control.inspect([node], timeout=20).active()[node]):
+    while not runs(task):
         pass
     ask('control', 'terminate', signal, task.id)
     replies['reply to ' + signal] = replies.pop('control terminate')
     begun = time.monotonic()
-    while app.AsyncResult(task.id).state != end and time.monotonic() - begun < 30:
+    while app.AsyncResult(task.id).state != end and time.monotonic() - begun < 60:
         pass
     result = app.AsyncResult(task.id)
     replies['outcome of ' + signal] = {'ok': '%s %r' % (result.state, result.result)}
@@ -47,7 +51,7 @@ def terminated(signal, end):
 assert add.delay(1, 2).get(timeout=30) == 3
 running = sleep.delay(600)
 parked = add.apply_async((3, 4), {}, countdown=600)
-while not app.control.inspect([node], timeout=20).query_task(running.id)[node] or not app.control.inspect([node], timeout=20).scheduled()[node]:
+while not runs(running) or not app.control.inspect([node], timeout=20).scheduled()[node]:
     pass
 
 for command in ('ping', 'active', 'scheduled', 'reserved', 'revoked', 'registered', 'stats', 'conf', 'active_queues', 'report', 'clock',

@@ -1,4 +1,4 @@
-"""The tasks of the recorded messages (celery/testdata), as they were when these were recorded."""
+"""The tasks of the recorded messages (celery/testdata), as they were when these were recorded, but with more time between retries."""
 import decimal
 import json
 import os
@@ -82,7 +82,7 @@ def fail_unpicklable():
     raise Local('local exc', lambda: 1)
 
 
-@app.task(name='fx.retry', bind=True, max_retries=2, default_retry_delay=0.4)
+@app.task(name='fx.retry', bind=True, max_retries=2, default_retry_delay=2)
 def retry_task(self, n):
     if self.request.retries < n:
         raise self.retry(exc=KeyError('not yet'))
@@ -90,7 +90,7 @@ def retry_task(self, n):
 
 
 @app.task(name='fx.autoretry', bind=True, autoretry_for=(OSError,),
-          retry_backoff=False, default_retry_delay=0.3, max_retries=1)
+          retry_backoff=False, default_retry_delay=2, max_retries=1)
 def autoretry(self):
     raise OSError(2, 'nope')
 

@@ -84,15 +84,30 @@ def fail_expected():
     raise KeyError('expected')
 
 
-@app.task(bind=True, max_retries=3)
+class Patient(Task):
+    """Celery sends the next run before it stores RETRY, which that may overtake: each run waits until those before are recorded."""
+
+    def on_retry(self, exc, task_id, args, kwargs, einfo):
+        note('retried:' + task_id)
+
+    def wait(self):
+        import redis
+        r = redis.Redis.from_url(os.environ['TEST_BACKEND'])
+        while r.llen('note:retried:' + self.request.id) < self.request.retries:
+            time.sleep(0.02)
+
+
+@app.task(bind=True, base=Patient, max_retries=3)
 def retry(self, until):
+    self.wait()
     if self.request.retries < until:
         raise self.retry(countdown=0.05, exc=ValueError('again'))
     return self.request.retries
 
 
-@app.task(bind=True, autoretry_for=(ZeroDivisionError,), default_retry_delay=0.05, max_retries=2)
+@app.task(bind=True, base=Patient, autoretry_for=(ZeroDivisionError,), default_retry_delay=0.05, max_retries=2)
 def autoretry(self, until):
+    self.wait()
     if self.request.retries < until:
         1 / 0
     return self.request.retries
@@ -137,22 +152,22 @@ def progress(self):
     return seen
 
 
-@app.task(soft_time_limit=0.3, time_limit=5)
+@app.task(soft_time_limit=1, time_limit=60)
 def soft():
-    time.sleep(10)
+    time.sleep(30)
 
 
-@app.task(soft_time_limit=0.3, time_limit=5)
+@app.task(soft_time_limit=1, time_limit=60)
 def soft_caught():
     try:
-        time.sleep(10)
+        time.sleep(30)
     except SoftTimeLimitExceeded:
         return 'cleaned up'
 
 
 @app.task(time_limit=0.5)
 def hard():
-    time.sleep(20)
+    time.sleep(600)
 
 
 @app.task
@@ -184,11 +199,11 @@ def kill_once(key):
     return 'survived'
 
 
-@app.task(acks_late=True, acks_on_timeout=False, time_limit=0.5)
+@app.task(acks_late=True, acks_on_timeout=False, time_limit=3)
 def hard_once(key):
     import redis
     if redis.Redis.from_url(os.environ['TEST_BACKEND']).rpush('note:' + key, os.getpid()) == 1:
-        time.sleep(20)
+        time.sleep(600)
     return 'in time'
 
 
@@ -223,6 +238,18 @@ def errback_old(task_id):
 @app.task
 def errback_new(request, exc, traceback):
     note('errback_new', request.id)
+
+
+@app.task(bind=True)
+def last(self, dies=False):
+    """The part of a chord that ends last, so that it is this one that fails the body."""
+    import redis
+    r = redis.Redis.from_url(os.environ['TEST_BACKEND'])
+    while not r.exists(app.backend.get_key_for_group(self.request.group, '.j')):
+        time.sleep(0.02)
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1
 
 
 @app.task(bind=True)
@@ -294,11 +321,11 @@ def fail_not_acknowledged(key):
     raise ValueError('not acknowledged')
 
 
-@app.task(acks_late=True, acks_on_failure_or_timeout=False, time_limit=0.5, bind=True)
+@app.task(acks_late=True, acks_on_failure_or_timeout=False, time_limit=3, bind=True)
 def hang_not_acknowledged(self, key):
     note(key)
     if not (self.request.delivery_info or {}).get('redelivered'):
-        time.sleep(20)
+        time.sleep(600)
     return 'second'
 
 
