@@ -18,11 +18,11 @@ type link struct {
 	waiting        []When // one for each command whose reply has not come
 }
 
-// end closes both sides, hard, so that both see a reset as after a crash.
+// end closes both sides, hard, so that both see a reset as after a crash. When the client sees it nothing more goes to the server.
 func (l *link) end() {
 	l.once.Do(func() {
-		reset(l.client)
 		reset(l.server)
+		reset(l.client)
 		close(l.ended)
 	})
 }
