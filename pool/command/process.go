@@ -203,7 +203,7 @@ func lying(pipe *os.File, most int64) []byte {
 	if err != nil {
 		return nil
 	}
-	rest := make([]byte, most)
+	rest := make([]byte, min(most, 1<<20)) // as much as a pipe may hold, as a rule
 	n := 0
 	_ = raw.Control(func(fd uintptr) {
 		for n < len(rest) {
