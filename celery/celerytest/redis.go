@@ -58,9 +58,13 @@ func (r *Redis) start() bool {
 	return !r.proc.ended()
 }
 
-// answers tells whether the server has anything but LOADING to say to a PING.
+// answers tells whether the server has anything but LOADING to say to a PING. On the port another one may answer, who was there first.
 func (r *Redis) answers() bool {
-	conn, err := net.DialTimeout("tcp", r.Addr(), time.Second)
+	network, addr := "unix", r.arg("--unixsocket")
+	if addr == "" { // a sentinel
+		network, addr = "tcp", r.Addr()
+	}
+	conn, err := net.DialTimeout(network, addr, time.Second)
 	if err != nil {
 		return false
 	}
