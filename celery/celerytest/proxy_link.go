@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -38,6 +39,9 @@ func (l *link) carry() {
 	both.Go(l.requests)
 	both.Go(l.replies)
 	both.Wait()
+	if slices.ContainsFunc(l.waiting, func(w When) bool { return w == BeforeRequest || w == LostRequest }) {
+		l.p.wasCut() // the client gave up before the replies had come that were to come before
+	}
 }
 
 // answer says the same to each command.
