@@ -152,8 +152,8 @@ block_timeout = "1s"
 [results]
 url = %q
 [lease]
-ttl = "3s"
-idle_ttl = "6s"
+ttl = "15s"
+idle_ttl = "15s"
 look_every = "1s"
 look_every_with_peers = "1s"
 quarantine = "1s"

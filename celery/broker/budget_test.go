@@ -32,20 +32,21 @@ func TestASporadicTaskCostsFourCommands(t *testing.T) {
 	}
 	idle := func() bool { s := b.Status(); return s.Waiting == 4 && s.Blocked == 4 && s.Owed == 0 }
 	celerytest.Eventually(t, "all to wait", idle)
-	before := b.Status().Commands
+	before, began := b.Status().Commands, time.Now()
 	const n = 20
 	for i := range n {
 		push(t, c, "celery", fmt.Sprint(i))
 		celerytest.Eventually(t, "the task to be settled", func() bool { return b.Status().Settled == uint64(i+1) && idle() })
 	}
 	after := b.Status().Commands
+	renewals := uint64(time.Since(began) / (b.opt.BusyLease / 3)) // which a short lease may come after, again
 	stop()
 	all.Wait()
 	for p := range after {
 		after[p] -= before[p]
 	}
 	// A message that follows its BLMOVE within a few round trips makes an LMOVE come next, whose miss is one more.
-	if after["result"] != 2*n || after["settle"] != n || after["wait"] > n+1 || after["claim"] > n || after["lease"] > 2 {
+	if after["result"] != 2*n || after["settle"] != n || after["wait"] > n+1 || after["claim"] > n || after["lease"] > 2+2*renewals {
 		t.Errorf("%d tasks took %v", n, after)
 	}
 }
@@ -95,7 +96,7 @@ func TestMoreSlotsThanTicketsMakeTheRegistryGrow(t *testing.T) {
 func TestRedisStandsStill(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
-	b := start(t, r.URL(0), func(o *Options) { o.IOTimeout, o.Quarantine = 100*time.Millisecond, 200*time.Millisecond })
+	b := start(t, r.URL(0), func(o *Options) { o.IOTimeout = 100 * time.Millisecond })
 	for i := range 20 {
 		push(t, c, "celery", fmt.Sprint(i))
 	}

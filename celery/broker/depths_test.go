@@ -47,7 +47,9 @@ func TestNodesTellsTheLivingFromTheDead(t *testing.T) {
 	start(t, r.URL(0), func(o *Options) { o.Node, o.Queues = "a@host", []string{"x", "y"} })
 	dead := start(t, r.URL(0), func(o *Options) { o.Node = "b@host" })
 	c := r.Client(0)
-	celerytest.Eventually(t, "both nodes in the registry", func() bool { return c.HLen(bounded(t), "agensium:nodes").Val() == 2 })
+	celerytest.Eventually(t, "both nodes in the registry", func() bool {
+		return c.HLen(bounded(t), "agensium:nodes").Val() == 2 && dead.Status().Connected
+	})
 	id := dead.Status().Incarnation
 	dead.crash()
 	c.Del(bounded(t), "agensium:lease:"+id)

@@ -56,6 +56,7 @@ type Options struct {
 	Quarantine time.Duration // how long a command of a cut connection may still take effect; default 2 min
 
 	severedSoon time.Duration // within which Redis has usually seen that the connections of one that was killed have ended; 3 s
+	unblockFor  time.Duration // how long Redis is asked to end a wait whose command it has not got yet, or whose reply is on its way; 250 ms
 
 	DialTimeout time.Duration // default 10 s
 	IOTimeout   time.Duration // of one read or write; default 30 s
@@ -110,6 +111,7 @@ func (o *Options) defaults() {
 	dur(&o.PeersEvery, 30*time.Second)
 	dur(&o.Quarantine, 2*time.Minute)
 	dur(&o.severedSoon, 3*time.Second)
+	dur(&o.unblockFor, 250*time.Millisecond)
 	dur(&o.DialTimeout, 10*time.Second)
 	dur(&o.IOTimeout, 30*time.Second)
 }

@@ -40,7 +40,7 @@ type world struct {
 
 func (w *world) start() {
 	w.b = start(w.t, w.proxy.URL(0), func(o *Options) {
-		o.StateDir, o.Quarantine, o.MaxDeliveries, o.Queues = w.dir, 20*time.Millisecond, 1000, []string{"celery", "b"}
+		o.StateDir, o.MaxDeliveries, o.Queues = w.dir, 1000, []string{"celery", "b"}
 	})
 }
 

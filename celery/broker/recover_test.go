@@ -153,6 +153,9 @@ func TestLivingNodesOfOneNameLeaveEachOtherAlone(t *testing.T) {
 	}
 }
 
+// shortLease is one whose end a test can wait for, and that a machine which stands still for two seconds does not end.
+const shortLease = 4 * time.Second
+
 // hung is a broker that holds a claim and hears nothing of Redis until its lease has ended.
 func hung(t *testing.T, r *celerytest.Redis) (*Broker, *celery.Delivery, *celerytest.Proxy) {
 	t.Helper()
@@ -160,7 +163,7 @@ func hung(t *testing.T, r *celerytest.Redis) (*Broker, *celery.Delivery, *celery
 	push(t, c, "celery", "a")
 	p := celerytest.StartProxy(t, r.Addr())
 	b := start(t, p.URL(0), func(o *Options) {
-		o.Node, o.BusyLease, o.IOTimeout, o.Quarantine = "hung", 500*time.Millisecond, 100*time.Millisecond, 50*time.Millisecond
+		o.Node, o.BusyLease, o.IOTimeout = "hung", shortLease, 100*time.Millisecond
 	})
 	d := next(t, b, nil)
 	id := b.Status().Incarnation
@@ -170,6 +173,7 @@ func hung(t *testing.T, r *celerytest.Redis) (*Broker, *celery.Delivery, *celery
 }
 
 func TestANodeThatWasAwayTooLongDropsWhatOthersTook(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
 	b, d, p := hung(t, r)
@@ -200,6 +204,7 @@ func TestANodeThatWasAwayTooLongDropsWhatOthersTook(t *testing.T) {
 }
 
 func TestANodeThatWasAwayTooLongKeepsWhatNobodyTook(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
 	b, d, p := hung(t, r)
@@ -221,11 +226,12 @@ func TestANodeThatWasAwayTooLongKeepsWhatNobodyTook(t *testing.T) {
 }
 
 func TestAReplyThatIsOlderThanTheLeaseIsNotDelivered(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
 	p := celerytest.StartProxy(t, r.Addr())
 	paused := start(t, p.URL(0), func(o *Options) {
-		o.Node, o.BusyLease, o.IdleLease = "paused", 500*time.Millisecond, 500*time.Millisecond
+		o.Node, o.BusyLease, o.IdleLease = "paused", shortLease, shortLease
 	})
 	came := make(chan *celery.Delivery, 1)
 	go func() { d, _ := paused.Next(bounded(t), nil); came <- d }()
@@ -250,10 +256,11 @@ func TestAReplyThatIsOlderThanTheLeaseIsNotDelivered(t *testing.T) {
 
 // The same, but nobody was there to take it.
 func TestAReplyThatIsOlderThanTheLeaseIsDeliveredIfNobodyTookTheClaim(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
 	p := celerytest.StartProxy(t, r.Addr())
-	b := start(t, p.URL(0), func(o *Options) { o.BusyLease, o.IdleLease = 500*time.Millisecond, 500*time.Millisecond })
+	b := start(t, p.URL(0), func(o *Options) { o.BusyLease, o.IdleLease = shortLease, shortLease })
 	came := make(chan *celery.Delivery, 1)
 	go func() { d, _ := b.Next(bounded(t), nil); came <- d }()
 	celerytest.Eventually(t, "waits", func() bool { return strings.Contains(c.Info(bounded(t), "clients").Val(), "blocked_clients:4\r") })
@@ -296,11 +303,12 @@ func TestRedisRestarted(t *testing.T) {
 
 // While Redis is away nobody can renew a lease. Whoever is back first takes nothing from those who are not yet.
 func TestALeaseThatEndedWhileRedisWasAwayProvesNothing(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	r := celerytest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	c := r.Client(0)
 	p := celerytest.StartProxy(t, r.Addr())
 	slow := start(t, p.URL(0), func(o *Options) {
-		o.Node, o.BusyLease, o.IdleLease = "slow", 500*time.Millisecond, 500*time.Millisecond
+		o.Node, o.BusyLease, o.IdleLease = "slow", shortLease, shortLease
 	})
 	push(t, c, "celery", "a")
 	d := next(t, slow, nil)
@@ -337,11 +345,12 @@ func TestALeaseThatEndedWhileRedisWasAwayProvesNothing(t *testing.T) {
 
 // Nor while Redis refuses all writes.
 func TestALeaseThatEndedWhileRedisRefusedWritesProvesNothing(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
 	p := celerytest.StartProxy(t, r.Addr())
 	slow := start(t, p.URL(0), func(o *Options) {
-		o.Node, o.BusyLease, o.IdleLease = "slow", time.Second, time.Second
+		o.Node, o.BusyLease, o.IdleLease = "slow", shortLease, shortLease
 	})
 	push(t, c, "celery", "a")
 	d := next(t, slow, nil)
@@ -376,7 +385,7 @@ func TestABlackHoleIsFoundWithinTheReadDeadline(t *testing.T) {
 	r := celerytest.StartRedis(t)
 	c := r.Client(0)
 	p := celerytest.StartProxy(t, r.Addr())
-	b := start(t, p.URL(0), func(o *Options) { o.IOTimeout, o.Quarantine = 100*time.Millisecond, 50*time.Millisecond })
+	b := start(t, p.URL(0), func(o *Options) { o.IOTimeout = 100 * time.Millisecond })
 	push(t, c, "celery", "a")
 	d := next(t, b, nil)
 	p.BlackHole(true)

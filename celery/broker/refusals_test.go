@@ -78,7 +78,7 @@ func TestEachRefusalOfRedisIsAState(t *testing.T) {
 		"LOADING": {
 			args: []string{"--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"},
 			refuses: func(p *patient) {
-				p.do("DEBUG", "POPULATE", 4000, "ballast", 100)
+				p.do("DEBUG", "POPULATE", 20_000, "ballast", 100)
 				p.do("CONFIG", "SET", "key-load-delay", 5000)
 				reload := p.r.Client(0)
 				gone := make(chan struct{})
@@ -173,7 +173,6 @@ func TestEachRefusalOfRedisIsAState(t *testing.T) {
 			}
 			log := new(lines)
 			return p, start(t, url, func(o *Options) {
-				o.Quarantine = 50 * time.Millisecond
 				o.Log = hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: log})
 			}), log
 		}

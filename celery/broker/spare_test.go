@@ -23,6 +23,7 @@ func TestAMessageIsHeldForASlotThatIsToCome(t *testing.T) {
 	celerytest.Eventually(t, "four waits without a slot", func() bool { return b.Status().Blocked == 4 })
 	push(t, c, "celery", "a", "b")
 	<-told
+	celerytest.Eventually(t, "the status to show it", func() bool { return b.Status().Claims == 1 })
 	if s := b.Status(); !b.Held() || s.Claims != 1 || s.Waiting != 0 {
 		t.Errorf("held %v, %+v", b.Held(), s)
 	}

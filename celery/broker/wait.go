@@ -181,9 +181,6 @@ func (e *engine) block(k *queueKey) {
 	})
 }
 
-// unblockPatience is how long Redis is asked to end a wait whose command it has not got yet, or whose reply is on its way.
-const unblockPatience = 250 * time.Millisecond
-
 // cut ends a wait. If Redis cannot be asked to end it, its connection is closed, and what it did is in doubt.
 func (e *engine) cut(w *wait) {
 	if w.cut {
@@ -195,7 +192,7 @@ func (e *engine) cut(w *wait) {
 		return
 	}
 	e.b.loops.Go(func() {
-		for pause := time.Millisecond; pause < unblockPatience; pause *= 2 {
+		for pause := time.Millisecond; pause < e.b.opt.unblockFor; pause *= 2 {
 			e.tally.commands.add(purposeWait, 1)
 			done, err := w.line.unblock(e.b.life, e.b.aux)
 			if done {

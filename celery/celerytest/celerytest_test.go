@@ -148,6 +148,37 @@ func TestProxyFaults(t *testing.T) {
 	}
 }
 
+// A client may give up the connection before the replies are there that come before the cut.
+func TestACutThatTheClientDoesNotWaitForHasHappened(t *testing.T) {
+	r := StartRedis(t)
+	p := StartProxy(t, r.Addr())
+	c := through(t, p)
+	if err := c.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.Pause()
+	cut := p.CutAt(2, BeforeRequest)
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		_, _ = c.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			pipe.Incr(ctx, "n")
+			pipe.Incr(ctx, "n")
+			return nil
+		})
+	}()
+	Eventually(t, "both commands", func() bool { return len(p.Requests()) == 2 })
+	p.CutAll()
+	cancel()
+	<-asked
+	<-cut
+	r.Resume()
+	if done, err := r.Client(0).Get(t.Context(), "n").Int(); done > 1 {
+		t.Errorf("the server has done %d, %v", done, err)
+	}
+}
+
 func TestSentinelKnowsItsMaster(t *testing.T) {
 	r := StartRedis(t)
 	s := StartSentinel(t, r, "mymaster")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,11 +19,11 @@ type link struct {
 	waiting        []When // one for each command whose reply has not come
 }
 
-// end closes both sides, hard, so that both see a reset as after a crash.
+// end closes both sides, hard, so that both see a reset as after a crash. When the client sees it nothing more goes to the server.
 func (l *link) end() {
 	l.once.Do(func() {
-		reset(l.client)
 		reset(l.server)
+		reset(l.client)
 		close(l.ended)
 	})
 }
@@ -38,6 +39,9 @@ func (l *link) carry() {
 	both.Go(l.requests)
 	both.Go(l.replies)
 	both.Wait()
+	if slices.ContainsFunc(l.waiting, func(w When) bool { return w == BeforeRequest || w == LostRequest }) {
+		l.p.wasCut() // the client gave up before the replies had come that were to come before
+	}
 }
 
 // answer says the same to each command.

@@ -118,7 +118,7 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Redis takes the handshake for an inline command, and answers if there is a line end in it.
-		c := target.Client(ClientOptions{DialTimeout: time.Second})
+		c := target.Client(ClientOptions{DialTimeout: 5 * time.Second})
 		defer c.Close()
 		expect(t, c.Ping(t.Context()).Err(), TLS, "redis://")
 	})

@@ -22,12 +22,12 @@ func OOMKills() (int64, bool) {
 		switch {
 		case parts[0] == "0" && parts[1] == "":
 			for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-				if n, ok := counter(filepath.Join(root, parts[2], "memory.events"), "oom_kill"); ok {
-					return n, true
-				}
-				// in a container the path of the host is shown, but not there
-				if n, ok := counter(filepath.Join(root, "memory.events"), "oom_kill"); ok {
-					return n, true
+				for _, dir := range []string{parts[2], ""} { // in a container the path of the host is shown, but not there
+					for _, file := range []string{"memory.events.local", "memory.events"} { // the second, of old kernels, counts groups below ours
+						if n, ok := counter(filepath.Join(root, dir, file), "oom_kill"); ok {
+							return n, true
+						}
+					}
 				}
 			}
 		case strings.Contains(","+parts[1]+",", ",memory,"):

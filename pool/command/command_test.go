@@ -187,10 +187,10 @@ func TestLimitsAndKills(t *testing.T) {
 		cause      celery.LossCause
 	}{
 		"soft limit":         {waiting, 50 * time.Millisecond, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
-		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, time.Second, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
-		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, time.Second, 0, "", celery.StateSuccess, `done "saved\n"`, ""},
-		"hard limit":         {`trap '' TERM; ` + waiting, time.Second, time.Second + 50*time.Millisecond, "", celery.StateLost, "", celery.LossHardLimit},
-		"hard, own session":  {escaping, 0, time.Second, "", celery.StateLost, "", celery.LossHardLimit},
+		"soft limit, status": {`trap 'exit 9' TERM; ` + waiting, 50 * time.Millisecond, 0, "", celery.StateFailure, "failed SoftTimeLimitExceeded()", ""},
+		"soft limit, used":   {`trap 'echo saved; exit 0' TERM; ` + waiting, 50 * time.Millisecond, 0, "", celery.StateSuccess, `done "saved\n"`, ""},
+		"hard limit":         {`trap '' TERM; ` + waiting, 50 * time.Millisecond, 100 * time.Millisecond, "", celery.StateLost, "", celery.LossHardLimit},
+		"hard, own session":  {escaping, 0, 50 * time.Millisecond, "", celery.StateLost, "", celery.LossHardLimit},
 		"stopped, own too":   {escaping, 0, 0, "cancel", celery.StateLost, "", celery.LossShutdown},
 		"killed, own too":    {escaping, 0, 0, "KILL", celery.StateLost, "", celery.LossTerminated},
 		"stopped":            {waiting, 0, 0, "cancel", celery.StateLost, "", celery.LossShutdown},
@@ -202,14 +202,14 @@ func TestLimitsAndKills(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "pid")
+			runs := func() bool { _, err := os.Stat(file); return err == nil }
 			e, r := executor(t, command.Spec{Run: sh(c.script, file)})
 			j := job(t, celery.S("t.x"))
-			j.Soft, j.Hard = c.soft, c.hard
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			if c.end != "" {
 				go func() {
-					celerytest.Eventually(t, "the program runs", func() bool { _, err := os.Stat(file); return err == nil })
+					celerytest.Eventually(t, "the program runs", runs)
 					if c.end == "cancel" {
 						cancel(errors.New("drained"))
 					} else if !e.(pool.Signaler).Signal(j.Task, unix.SignalNum("SIG"+c.end)) {
@@ -217,13 +217,20 @@ func TestLimitsAndKills(t *testing.T) {
 					}
 				}()
 			}
-			out, err := e.Execute(ctx, j)
+			var out celery.Outcome
+			var err error
+			for scale := time.Duration(1); ; scale *= 2 { // until the limit leaves the program the time to begin
+				j.Soft, j.Hard = scale*c.soft, scale*c.hard
+				if out, err = e.Execute(ctx, j); runs() || c.soft+c.hard == 0 {
+					break
+				}
+			}
 			if errors.Is(err, command.ErrKilled) != (c.state == celery.StateLost) || out.State != c.state || r.said != c.want || out.Loss != nil && out.Loss.Cause != c.cause {
 				t.Fatalf("got %+v %+v, %v, %q", out, out.Loss, err, r.said)
 			}
 			text, err := os.ReadFile(file)
 			if err != nil {
-				return // it was killed before it wrote, or never writes
+				return // it never writes
 			}
 			var pid int
 			if err := pyjson.Decode(pyjson.Trim(text), &pid, nil); err != nil {
@@ -240,7 +247,7 @@ func TestTheProgramOfATaskIsTold(t *testing.T) {
 	j := job(t, celery.S("t.x"))
 	pids := make(chan int, 1)
 	go func() {
-		celerytest.Eventually(t, "the program runs", func() bool { _, err := os.Stat(file); return err == nil })
+		celerytest.Eventually(t, "the program runs", func() bool { _, err := os.Stat(file); return err == nil && pool.PIDOf(e, j.Task) != 0 })
 		pids <- pool.PIDOf(e, j.Task)
 		e.(pool.Signaler).Signal(j.Task, unix.SIGTERM)
 	}()

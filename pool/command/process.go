@@ -183,6 +183,9 @@ func (p *process) read(stdout *os.File, proc *child.Process) (out []byte, tooLon
 		limit = 1 << 20
 	}
 	out, err := io.ReadAll(io.LimitReader(stdout, limit+1))
+	if errors.Is(err, os.ErrDeadlineExceeded) { // for those who hold it open; what lies there was written in time, and we are late
+		out = append(out, lying(stdout, limit+1-int64(len(out)))...)
+	}
 	if int64(len(out)) > limit {
 		p.log.Warn("output too large", "limit", fmt.Sprintf("%dB", limit), "pid", proc.PID(), "next", "kill")
 		proc.KillTree()
@@ -192,6 +195,29 @@ func (p *process) read(stdout *os.File, proc *child.Process) (out []byte, tooLon
 		p.log.Warn("stdout not read to its end", "error", err)
 	}
 	return out, false
+}
+
+// lying takes what lies in a pipe, without waiting for more.
+func lying(pipe *os.File, most int64) []byte {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	rest := make([]byte, min(most, 1<<20)) // as much as a pipe may hold, as a rule
+	n := 0
+	_ = raw.Control(func(fd uintptr) {
+		for n < len(rest) {
+			k, err := syscall.Read(int(fd), rest[n:])
+			if err == syscall.EINTR {
+				continue
+			}
+			if k <= 0 || err != nil {
+				return
+			}
+			n += k
+		}
+	})
+	return rest[:n]
 }
 
 // logLines logs stderr and keeps its last lines.

@@ -184,6 +184,9 @@ func (e *executor) run(ctx context.Context, h *celery.Handler, r *celery.Request
 			soft = nil
 			cancel(celery.ErrSoftLimit)
 		case <-channel(hard):
+			if soft != nil && job.Soft <= job.Hard {
+				cancel(celery.ErrSoftLimit) // over, too: this goroutine is late, and the handler hears of what came first
+			}
 			cancel(fmt.Errorf("hard time limit of %s reached", job.Hard))
 			return e.giveUp(began, &celery.Loss{Cause: celery.LossHardLimit, ExitCode: -1, Limit: job.Hard,
 				Detail: fmt.Sprintf("%s did not end within its hard time limit of %s", h.Name, job.Hard)})

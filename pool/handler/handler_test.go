@@ -195,6 +195,25 @@ func TestASlotStaysTakenUntilItsHandlerEnds(t *testing.T) {
 	}
 }
 
+// Whoever watches the limits may be late, and find both over.
+func TestAHandlerHearsOfTheLimitThatCameFirst(t *testing.T) {
+	told := make(chan error, 1)
+	mux := celery.NewMux()
+	celery.Handle(mux, "t.told", func(ctx context.Context) { <-ctx.Done(); told <- context.Cause(ctx) })
+	for range 20 {
+		_, e, _ := start(t, mux)
+		j := job(t, "t.told")
+		j.Soft, j.Hard = 1, 1
+		_, _ = e.Execute(t.Context(), j) // it may end in time
+		if cause := <-told; !errors.Is(cause, celery.ErrSoftLimit) {
+			t.Errorf("told of %v", cause)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // An application may say it for all its tasks, those in Go among them.
 func TestSettingsOfAllTasks(t *testing.T) {
 	mux := celery.NewMux()

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //go:embed testdata/app.py testdata/client.py
 var sources embed.FS
 
-// world is a Redis, a worker of real Celery on the queue py, and slots of ours on the queues go and cmd.
+// world is a Redis, a worker of real Celery on the queue py, with one process, so that it stores how an attempt ended before it begins the next, and slots of ours on the queues go and cmd.
 type world struct {
 	t      *testing.T
 	redis  *celerytest.Redis
@@ -55,7 +55,7 @@ func newWorld(t *testing.T, venv string) *world {
 			t.Fatal(err)
 		}
 	}
-	worker := celerytest.StartProcess(t, w.dir, w.env(), w.python, "-m", "celery", "-A", "app", "worker", "-c", "2", "-Q", "py", "-n", "py@test", "-l", "INFO", "--without-mingle", "--without-gossip")
+	worker := celerytest.StartProcess(t, w.dir, w.env(), w.python, "-m", "celery", "-A", "app", "worker", "-c", "1", "-Q", "py", "-n", "py@test", "-l", "INFO", "--without-mingle", "--without-gossip")
 	celerytest.Eventually(t, "worker of Celery is ready", func() bool { return strings.Contains(worker.Output(), " ready.") })
 	t.Cleanup(worker.Kill)
 	w.serve("go")
@@ -167,7 +167,11 @@ func (w *world) slot(ctx context.Context, factory pool.Factory, slot int, queue 
 			w.t.Errorf("execute %s: %v", task.Name, err)
 		}
 		for _, r := range out.Results {
-			results.Set(ctx, r.Key, r.Document, time.Hour)
+			if out.State == celery.StateRetry { // the next attempt may have ended by now, in the other slot
+				results.SetNX(ctx, r.Key, r.Document, time.Hour)
+			} else {
+				results.Set(ctx, r.Key, r.Document, time.Hour)
+			}
 			results.Publish(ctx, r.Key, r.Document)
 		}
 	}

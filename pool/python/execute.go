@@ -11,6 +11,7 @@ import (
 
 	"github.com/agensium/agensium/celery"
 	"github.com/agensium/agensium/pool"
+	"github.com/agensium/agensium/pool/child"
 )
 
 // ErrGone says that the child is gone. If the outcome that comes with it has no State, the task was not begun and may
@@ -44,10 +45,9 @@ func (c *Child) Execute(ctx context.Context, job pool.Job) (celery.Outcome, erro
 		stop := context.AfterFunc(ctx, func() { c.proc.kill(lossCause(ctx)) })
 		defer stop()
 	}
-	if job.Verdict == nil && (job.Soft > 0 || job.Hard > 0) {
-		defer c.limit(tag, job)()
-	}
-	if err := c.write(tag, job.Task); err != nil {
+	disarm, err := c.begin(tag, job)
+	defer disarm()
+	if err != nil {
 		return c.lost(tag, job, err)
 	}
 	out, err := c.read(ctx, tag)
@@ -95,13 +95,22 @@ func (c *Child) prepare(tag uint64, job pool.Job) error {
 	return nil
 }
 
-// write sends the run frame.
-func (c *Child) write(tag uint64, t *celery.Task) error {
+// begin sends the run frame and returns what disarms the limits. A limit that is reached before the frame is written is one of a task that
+// runs: it finds the tag, and its signal comes after the frame.
+func (c *Child) begin(tag uint64, job pool.Job) (disarm func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running.Store(tag)
-	c.task, c.asked = t, 0
-	raw := t.Raw
+	c.task, c.asked = job.Task, 0
+	disarm = func() {}
+	if job.Verdict == nil && (job.Soft > 0 || job.Hard > 0) {
+		disarm = c.limit(tag, job)
+	}
+	return disarm, c.write(job.Task.Raw)
+}
+
+// write writes the frame that prepare has begun. The caller holds mu.
+func (c *Child) write(raw []byte) error {
 	if len(raw) <= small {
 		c.frame = append(c.frame, raw...)
 		_, err := c.conn.Write(c.frame)
@@ -183,7 +192,9 @@ func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, err
 		c.proc.kill(celery.LossProtocol)
 	}
 	if !c.awaitEnd() {
-		c.proc.kill(celery.LossProtocol) // it closed its channel and lives on
+		if child.Alive(c.proc.pid) {
+			c.proc.kill(celery.LossProtocol) // it closed its channel and lives on
+		} // else its zygote takes its time to tell how it ended
 		c.await()
 	}
 	c.out.flush()
@@ -218,9 +229,12 @@ func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, err
 		fmt.Errorf("%w: %s", ErrGone, loss.Detail)
 }
 
+// endPatience is how long a child that closed its channel may take to end.
+const endPatience = 2 * time.Second
+
 // awaitEnd gives a child that closed its channel a moment to end.
 func (c *Child) awaitEnd() bool {
-	timer := time.NewTimer(2 * time.Second)
+	timer := time.NewTimer(endPatience)
 	defer timer.Stop()
 	select {
 	case <-c.proc.done:

@@ -70,14 +70,23 @@ func (o *output) turn(t *celery.Task) {
 }
 
 // flush waits until everything that a dead process printed has been read; those that inherited its output may hold it
-// open longer.
+// open longer, so that what lies there by then is all.
 func (o *output) flush() {
 	timer := time.NewTimer(100 * time.Millisecond)
 	defer timer.Stop()
 	select {
 	case <-o.done:
 	case <-timer.C:
+		o.drain()
 	}
+}
+
+// drain reads and logs what lies in the pipe.
+func (o *output) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_ = o.raw.Control(o.rest)
+	o.settle()
 }
 
 // wait is flush with more patience, and ends the reading.
@@ -86,8 +95,9 @@ func (o *output) wait() {
 	o.stop()
 }
 
-// stop ends the reading.
+// stop ends the reading, when what lies in the pipe has been read: it may have been printed a moment ago.
 func (o *output) stop() {
+	o.drain()
 	o.file.Close()
 	<-o.done
 }
@@ -120,7 +130,9 @@ func (o *output) run() {
 			continue
 		}
 		o.mu.Lock()
-		o.settle()
+		if ended || !o.waits() { // else it is this goroutine that is late, and what belongs to the record is there
+			o.settle()
+		}
 		o.mu.Unlock()
 		if ended || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
@@ -160,6 +172,12 @@ func (o *output) takeWaiting(fd uintptr) {
 		}
 		left -= n
 	}
+}
+
+// waits tells whether something lies in the pipe.
+func (o *output) waits() (some bool) {
+	_ = o.raw.Control(func(fd uintptr) { some = waiting(fd) > 0 })
+	return some
 }
 
 func (o *output) append(part []byte) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -43,7 +44,8 @@ func TestSignalsForATask(t *testing.T) {
 			said := func() string { text, _ := os.ReadFile(path); return string(text) }
 			keep := map[bool]string{true: "True", false: "False"}[c.keepsOn]
 			job := jobOf(client.one(t, "hears.delay("+strconv.Quote(path)+", "+keep+")"))
-			go func() {
+			var sending sync.WaitGroup
+			sending.Go(func() {
 				celerytest.Eventually(t, "the task to run", func() bool { return said() == "runs " })
 				for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGINT} {
 					_ = child.Signal(executor.PID(), s)
@@ -54,8 +56,12 @@ func TestSignalsForATask(t *testing.T) {
 						t.Errorf("%s was not sent", s)
 					}
 				}
-			}()
+				if err := os.WriteFile(path+".end", nil, 0o600); err != nil {
+					t.Error(err)
+				}
+			})
 			out, _ := executor.Execute(context.Background(), job)
+			sending.Wait()
 			if out.State != c.state || out.State == celery.StateLost && out.Loss.Cause != celery.LossTerminated || said() != c.said {
 				t.Errorf("%+v %+v, the task said %q", out, out.Loss, said())
 			}

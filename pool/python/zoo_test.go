@@ -57,13 +57,26 @@ func TestZooOfApplications(t *testing.T) {
 		}
 	})
 	t.Run("hangs", func(t *testing.T) {
-		_, err := Start(context.Background(), Options{Interpreter: python, App: "hangs_at_import", Dir: "testdata/zoo", StartTimeout: time.Second})
+		log, lines := logged()
+		ctx, over := context.WithCancelCause(t.Context())
+		defer over(nil)
+		go func() {
+			celerytest.Eventually(t, "the import", func() bool { return lines.find("about to hang") != "" })
+			over(errStartTimeout)
+		}()
+		_, err := Start(ctx, Options{Interpreter: python, App: "hangs_at_import", Dir: "testdata/zoo", Log: log})
 		var failed *StartError
-		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "import hangs_at_import: StartTimeout: no answer within the start timeout of 1s") {
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "import hangs_at_import: StartTimeout: no answer within the start timeout of 1m0s") {
 			t.Fatal(err)
 		}
 		if notes := strings.Join(failed.Notes(), "\n"); !strings.Contains(notes, "hangs_at_import.py") || !strings.Contains(notes, "hint: it hangs there") {
 			t.Error(notes)
+		}
+	})
+	t.Run("hangs before", func(t *testing.T) {
+		_, err := Start(t.Context(), Options{Interpreter: python, App: "hangs_at_import", Dir: "testdata/zoo", StartTimeout: time.Millisecond})
+		if err == nil || !strings.Contains(err.Error(), "no answer within the start timeout of 1ms") {
+			t.Error(err)
 		}
 	})
 }
@@ -87,12 +100,22 @@ type zoo struct {
 func startZoo(t *testing.T, name, call string) *zoo {
 	t.Helper()
 	python := interpreter(t, latest)
+	log, lines := logged()
+	o := Options{Interpreter: python, App: name, Dir: "testdata/zoo", Store: discard, Log: log, CloseTimeout: patience}
+	if name == "hears_of_messages" {
+		o.CloseTimeout = time.Second // its zygote hangs
+	}
+	app := start(t, o)
+	client := startClient(t, python, "testdata/zoo", name)
+	return &zoo{app, child1(t, app), jobOf(client.one(t, call)), lines}
+}
+
+// logged is a log whose records are kept.
+func logged() (hclog.Logger, *records) {
 	lines := &records{}
 	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: hclog.DefaultOutput, Level: hclog.Off})
 	log.RegisterSink(lines)
-	app := start(t, Options{Interpreter: python, App: name, Dir: "testdata/zoo", Store: discard, Log: log, CloseTimeout: time.Second})
-	client := startClient(t, python, "testdata/zoo", name)
-	return &zoo{app, child1(t, app), jobOf(client.one(t, call)), lines}
+	return log, lines
 }
 
 // records keeps log records.
@@ -180,7 +203,12 @@ func TestZooWarnsOfThreads(t *testing.T) {
 
 func TestZooLoopInCEndsAtTheHardLimit(t *testing.T) {
 	z := startZoo(t, "loops_in_c", "bad.delay()")
-	z.job.Soft, z.job.Hard = 20*time.Millisecond, 200*time.Millisecond
+	go func() {
+		celerytest.Eventually(t, "the loop", func() bool { return z.lines.find("looping") != "" })
+		tag := z.child.running.Load()
+		z.child.softLimit(tag, z.job)
+		z.child.hardLimit(tag)
+	}()
 	out, _ := z.child.Execute(context.Background(), z.job)
 	if out.State != celery.StateLost || out.Loss.Cause != celery.LossHardLimit {
 		t.Errorf("%+v", out)
@@ -189,7 +217,10 @@ func TestZooLoopInCEndsAtTheHardLimit(t *testing.T) {
 
 func TestZooHardKillLeavesNoGrandchildren(t *testing.T) {
 	z := startZoo(t, "grandchildren", "bad.delay()")
-	z.job.Hard = 500 * time.Millisecond
+	go func() {
+		celerytest.Eventually(t, "the grandchildren", func() bool { return z.lines.find("pids ") != "" })
+		z.child.hardLimit(z.child.running.Load())
+	}()
 	out, _ := z.child.Execute(context.Background(), z.job)
 	if out.State != celery.StateLost {
 		t.Fatalf("%+v", out)

@@ -97,7 +97,7 @@ var errStartTimeout = errors.New("start timeout")
 // sayWhere has the process print where it is, for the error, and end.
 func (z *zygote) sayWhere() {
 	_ = child.Signal(z.proc.PID(), syscall.SIGABRT)
-	timer := time.NewTimer(time.Second)
+	timer := time.NewTimer(5 * time.Second)
 	defer timer.Stop()
 	select {
 	case <-z.proc.Done():

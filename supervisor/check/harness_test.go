@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/agensium/agensium/celery/redisconn"
 	"github.com/agensium/agensium/supervisor/config"
@@ -14,11 +13,10 @@ import (
 // secret is part of every password in these tests, and must not be in what is shown.
 const secret = "Geheim-5"
 
-// settings are the defaults with a short patience.
+// settings are the defaults.
 func settings(t testing.TB) *config.Effective {
 	t.Helper()
 	c := config.Defaults()
-	c.Broker.ConnectTimeout = 2 * time.Second
 	return &config.Effective{Config: c, Origins: config.Origins{"broker.url": {Kind: config.FromEnvironment, Name: "REDIS_URL"}}}
 }
 

@@ -178,9 +178,10 @@ def sends():
 
 
 @app.task
-def soft(seconds=30):
+def soft(path):
     try:
-        time.sleep(seconds)
+        open(path, 'w').close()
+        time.sleep(30)
     except SoftTimeLimitExceeded:
         return 'soft'
 
@@ -192,13 +193,16 @@ def soft_uncaught(seconds=30):
 
 @app.task
 def hears(path, keep_on=False):
-    """Says that it runs, then with what it was ended."""
+    """Says that it runs, then with what it was ended. One that is short ends when somebody has made a file."""
     def say(text):
         with open(path, 'a') as f:
             f.write(text + ' ')
     try:
         say('runs')
-        time.sleep(1 if path.endswith('short') else 30)
+        while path.endswith('short') and not os.path.exists(path + '.end'):
+            time.sleep(0.01)
+        if not path.endswith('short'):
+            time.sleep(30)
     except BaseException as exc:
         say(type(exc).__name__)
         if not keep_on:

@@ -3,5 +3,6 @@ import signal
 import time
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('about to hang', flush=True)
 while True:
     time.sleep(1)

@@ -5,24 +5,25 @@ import time
 from celery import Celery, signals
 
 app = Celery('sends_later', broker='memory://', backend='cache+memory://')
-ended = threading.Event()
+waits, sent = threading.Event(), threading.Event()
 
 
 def send():
-    ended.wait()
-    time.sleep(0.03)
+    waits.wait()
     print('sent')
-    time.sleep(600)
+    sent.set()
+
+
+def moment(seconds):
+    """Stands for time.sleep: the process gives its threads a moment, which is over when they are done on a machine of any speed."""
+    waits.set()
+    sent.wait()
 
 
 @signals.worker_process_init.connect
 def begin(**kwargs):
     threading.Thread(target=send, daemon=True).start()
-
-
-@signals.task_postrun.connect
-def end(**kwargs):
-    ended.set()
+    time.sleep, time.monotonic = moment, lambda: 0.0
 
 
 @app.task
