@@ -139,6 +139,11 @@ func byCelery(t *testing.T, python string, env []string, db, results *redis.Clie
 	if err := db.LPush(context.Background(), "celery", last.Raw).Err(); err != nil {
 		t.Fatal(err)
 	}
+	sub := results.Subscribe(context.Background(), "celery-task-meta-"+last.ID)
+	defer sub.Close()
+	if _, err := sub.Receive(context.Background()); err != nil { // it is heard from now on
+		t.Fatal(err)
+	}
 	cmd := exec.Command(python, "-m", "celery", "-A", "whole", "worker", "-c", "1", "-n", "celery@test", "-l", "ERROR",
 		"--without-gossip", "--without-mingle", "--prefetch-multiplier", "1")
 	cmd.Dir, cmd.Env = "testdata/apps", append(append(os.Environ(), env...), "C_FORCE_ROOT=1")
@@ -151,8 +156,6 @@ func byCelery(t *testing.T, python string, env []string, db, results *redis.Clie
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 	}()
-	sub := results.Subscribe(context.Background(), "celery-task-meta-"+last.ID)
-	defer sub.Close()
 	select {
 	case <-sub.Channel():
 	case <-time.After(patience):
