@@ -61,6 +61,8 @@ type QueueInfo struct {
 	Exchange     string `json:"exchange"`
 	ExchangeType string `json:"exchange_type"`
 	RoutingKey   string `json:"routing_key"`
+	// Further are other ways to it, that the application gives by bindings.
+	Further []QueueInfo `json:"further"`
 }
 
 // TaskInfo are the options of one registered task.

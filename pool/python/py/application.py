@@ -292,8 +292,10 @@ def describe(app, seconds):
         warnings.append('the application handles SIGCHLD; its handler is not called in this process')
     queues = {}
     for name, queue in app.amqp.queues.consume_from.items():
-        queues[name] = {'exchange': getattr(queue.exchange, 'name', ''), 'routing_key': queue.routing_key,
-                        'exchange_type': getattr(queue.exchange, 'type', 'direct')}
+        queues[name] = dict(bound(queue), further=[bound(b) for b in queue.bindings or ()])
+    fanout = sorted(name for name, queue in queues.items() if queue['exchange_type'] == 'fanout')
+    if fanout:
+        warnings.append('what is sent to an exchange of type fanout is not heard, and queues that are bound to one stay empty: %s' % ', '.join(fanout))
     return {
         'python': platform.python_version(), 'implementation': platform.python_implementation(),
         'executable': sys.executable, 'prefix': sys.prefix, 'pid': os.getpid(),
@@ -318,6 +320,12 @@ def describe(app, seconds):
         'conf': {name: plain(conf.get(name)) for name in sorted(DEFAULTS)},
         'tasks': {name: task_options(task) for name, task in app.tasks.items()},
     }
+
+
+def bound(to):
+    """Where a queue is bound, or one of its further bindings."""
+    return {'exchange': getattr(to.exchange, 'name', '') or '', 'exchange_type': getattr(to.exchange, 'type', 'direct') or 'direct',
+            'routing_key': to.routing_key or ''}
 
 
 def unsupported(conf):
