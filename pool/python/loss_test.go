@@ -227,6 +227,21 @@ func TestChildIgnoresTermAndInt(t *testing.T) {
 	child1(t, app)
 }
 
+// Celery's worker replaces handlers that the application has set for the signals by which services are ended.
+func TestHandlersOfTheApplicationDoNotEndIt(t *testing.T) {
+	app := start(t, Options{Interpreter: interpreter(t, latest), App: "ends_itself:app", Dir: "testdata/apps", Store: discard})
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		if err := syscall.Kill(app.PID(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := app.PID()
+	child1(t, app)
+	if app.PID() != pid {
+		t.Error("another process was needed for a child")
+	}
+}
+
 // A platform signals every process of a service, all at the same moment: none may get in the way of another.
 func TestSignalsToAllProcessesAtOnce(t *testing.T) {
 	app, client := whole(t, nil)

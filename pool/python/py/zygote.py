@@ -19,6 +19,7 @@ def main(options, channel_fd, lifeline_fd):
     channel = wire.FileChannel(channel_fd)
     try:
         app, worker = application.prepare(options)
+        boot.deaf(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # Celery's worker replaces handlers of the application, too
         if gc.get_threshold() == boot.RARELY:  # else the application has its own ideas
             gc.set_threshold(*options['collect'])
         if options['mode'] == 'child':
