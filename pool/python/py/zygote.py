@@ -239,4 +239,5 @@ class Zygote:
             signals.worker_shutdown.send(sender=self.worker)
         finally:
             self.channel.sock.detach()  # whoever sees it closed kills this process
+            signal.set_wakeup_fd(-1)  # the application may end processes of its own, of which nobody here has to hear
             sys.exit(0)  # atexit handlers of the application run, as in Celery's parent
