@@ -106,6 +106,15 @@ func TestOverridesAndDefaults(t *testing.T) {
 	}
 }
 
+// What Celery says of a queue that it may not make up.
+func TestAQueueThatTheApplicationDoesNotHave(t *testing.T) {
+	options := Options{Interpreter: interpreter(t, latest), App: "whole", Dir: "testdata/apps", Queues: []string{"lost"}, Conf: map[string]any{"task_create_missing_queues": false}}
+	_, err := Start(t.Context(), options)
+	if err == nil || !strings.Contains(err.Error(), "queue 'lost' isn't defined in the `task_queues` setting. If you want to automatically declare unknown queues") {
+		t.Error(err)
+	}
+}
+
 func TestOverridesReachNamespacedSettings(t *testing.T) {
 	for _, release := range releases {
 		t.Run(release, func(t *testing.T) {

@@ -130,10 +130,16 @@ def prepare(options):
     trace.setup_worker_optimizations(app, worker.hostname)
     signals.celeryd_init.send(sender=worker.hostname, instance=worker, conf=app.conf, options=worker.options)
     Stage.doing = 'select the queues'
-    if options.get('queues'):
-        app.amqp.queues.select(options['queues'])
-    if options.get('exclude'):
-        app.amqp.queues.deselect(options['exclude'])
+    for how in 'select', 'deselect':
+        names = options.get('queues' if how == 'select' else 'exclude')
+        try:
+            if names:
+                getattr(app.amqp.queues, how)(names)
+        except KeyError as exc:
+            from celery.exceptions import ImproperlyConfigured
+            from celery.worker import worker as said
+            text = getattr(said, how.upper() + '_UNKNOWN_QUEUE').format(names, exc)
+            raise ImproperlyConfigured(' '.join(text.split())) from None
     Stage.doing = 'prepare the worker'
     signals.worker_init.send(sender=worker)
     custom = app.log.setup(worker.loglevel, None, redirect_stdouts=False, colorize=False, hostname=worker.hostname)
