@@ -6,8 +6,8 @@ import "strings"
 // what those who consume have written of it; without that kombu throws it away.
 type Binding struct {
 	Exchange   string // empty: none, the routing key is the queue
-	Type       string // direct, topic; what a fanout exchange sends lies in no list
 	RoutingKey string
+	Pattern    string // what a topic exchange matches routing keys with; empty: it is of another type
 }
 
 const (
@@ -17,23 +17,7 @@ const (
 
 // member is that of kombu's tables (kombu/transport/redis.py _queue_bind, virtual/exchange.py prepare_bind).
 func (b Binding) member(queue, separator string) string {
-	return strings.Join([]string{b.RoutingKey, b.pattern(), queue}, separator)
-}
-
-func (b Binding) pattern() string {
-	if b.Type != "topic" {
-		return ""
-	}
-	words := strings.Split(b.RoutingKey, ".")
-	for i, word := range words {
-		switch word {
-		case "*":
-			words[i] = `.*?[^\.]`
-		case "#":
-			words[i] = `.*?`
-		}
-	}
-	return "^" + strings.Join(words, `\.`) + "$"
+	return strings.Join([]string{b.RoutingKey, b.Pattern, queue}, separator)
 }
 
 // declare writes the bindings of queues with what the batch does besides, as a stock worker does when it connects. A refusal changes nothing here.
@@ -43,7 +27,7 @@ func (e *engine) declare(queues ...string) {
 	}
 	for _, queue := range queues {
 		for _, to := range e.b.opt.Bindings(queue) {
-			if to.Exchange == "" || to.Type == "fanout" {
+			if to.Exchange == "" {
 				continue
 			}
 			for _, table := range []string{bindingTable, permanentTable} {

@@ -17,9 +17,9 @@ func TestBindingsAreWritten(t *testing.T) {
 		o.Queues, o.KeyPrefix = []string{"videos", "heard"}, "shop:"
 		o.Bindings = func(queue string) []Binding {
 			return map[string][]Binding{
-				"videos": {{"media", "direct", "video"}, {"all", "topic", "media.*.#"}},
-				"heard":  {{"loud", "fanout", ""}, {"", "direct", "heard"}},
-				"added":  {{"media", "direct", "late"}},
+				"videos": {{"media", "video", ""}, {"all", "media.#", `^media\..*?$`}},
+				"heard":  {{"", "heard", ""}},
+				"added":  {{"media", "late", ""}},
 			}[queue]
 		}
 	})
@@ -30,7 +30,7 @@ func TestBindingsAreWritten(t *testing.T) {
 		slices.Sort(members)
 		return members
 	}
-	video, all := "video"+step+step+"videos", "media.*.#"+step+`^media\..*?[^\.]\..*?$`+step+"videos"
+	video, all := "video"+step+step+"videos", "media.#"+step+`^media\..*?$`+step+"videos"
 	<-b.Connected()
 	if got := bound("media"); !cmp.Equal(got, []string{video, video}) {
 		t.Errorf("media has %q", got)

@@ -47,7 +47,8 @@ type Settings struct {
 	ResultTransport map[string]any       `json:"result_transport_options"`
 	BrokerSSL       any                  `json:"broker_ssl"`
 	ResultSSL       any                  `json:"result_ssl"`
-	Queues          map[string]QueueInfo `json:"queues"` // that are to be consumed
+	Queues          map[string]QueueInfo `json:"queues"`    // that are to be consumed
+	Wildcards       map[string]string    `json:"wildcards"` // of routing keys, and what kombu matches them with
 	DefaultQueue    string               `json:"default_queue"`
 	ResultExpires   float64              `json:"result_expires"` // seconds; 0: never
 	ResultPrefix    string               `json:"result_prefix"`  // of the keys of results

@@ -279,6 +279,7 @@ def describe(app, seconds):
     from celery import signals
     from _agensium import questions
     from celery.app.defaults import DEFAULTS
+    from kombu.transport.virtual.exchange import TopicExchange
     conf = app.conf
     transport = conf.broker_transport_options or {}
     backend_transport = conf.get('result_backend_transport_options') or {}
@@ -316,7 +317,7 @@ def describe(app, seconds):
             'result_backend': conf.result_backend or '',
             'broker_transport_options': plain(transport), 'result_transport_options': plain(backend_transport),
             'broker_ssl': plain(conf.broker_use_ssl), 'result_ssl': plain(conf.get('redis_backend_use_ssl')),
-            'queues': queues, 'default_queue': conf.task_default_queue,
+            'queues': queues, 'wildcards': TopicExchange.wildcards, 'default_queue': conf.task_default_queue,
             'result_expires': app.backend.expires if isinstance(app.backend.expires, (int, float)) else 0,
             'result_prefix': prefix(app.backend),
             'timezone': str(app.timezone), 'enable_utc': bool(conf.enable_utc),
