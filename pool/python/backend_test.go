@@ -151,7 +151,7 @@ func TestEarlySoftLimitCounts(t *testing.T) {
 	app, client := whole(t, nil)
 	executor := child1(t, app)
 	job := jobOf(client.one(t, `size.delay("x" * (40 << 20), 30)`)) // longer to be read than the limit, as a rule
-	job.Soft, job.Hard = time.Millisecond, time.Hour
+	job.Soft, job.Hard = time.Nanosecond, time.Hour
 	out, err := executor.Execute(context.Background(), job)
 	if err != nil || out.State != celery.StateFailure || !strings.Contains(out.Exception, "SoftTimeLimitExceeded") || len(out.Results) != 1 {
 		t.Errorf("%s %s %v", out.State, out.Exception, err)

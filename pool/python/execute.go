@@ -44,10 +44,9 @@ func (c *Child) Execute(ctx context.Context, job pool.Job) (celery.Outcome, erro
 		stop := context.AfterFunc(ctx, func() { c.proc.kill(lossCause(ctx)) })
 		defer stop()
 	}
-	if job.Verdict == nil && (job.Soft > 0 || job.Hard > 0) {
-		defer c.limit(tag, job)()
-	}
-	if err := c.write(tag, job.Task); err != nil {
+	disarm, err := c.write(tag, job)
+	defer disarm()
+	if err != nil {
 		return c.lost(tag, job, err)
 	}
 	out, err := c.read(ctx, tag)
@@ -95,23 +94,26 @@ func (c *Child) prepare(tag uint64, job pool.Job) error {
 	return nil
 }
 
-// write sends the run frame.
-func (c *Child) write(tag uint64, t *celery.Task) error {
+// write sends the run frame. The limits count from here on: one that is over before finds the task running, and is told after it.
+func (c *Child) write(tag uint64, job pool.Job) (disarm func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running.Store(tag)
-	c.task, c.asked = t, 0
-	raw := t.Raw
+	c.task, c.asked = job.Task, 0
+	disarm = func() {}
+	if job.Verdict == nil && (job.Soft > 0 || job.Hard > 0) {
+		disarm = c.limit(tag, job)
+	}
+	raw := job.Task.Raw
 	if len(raw) <= small {
 		c.frame = append(c.frame, raw...)
-		_, err := c.conn.Write(c.frame)
-		return err
+		_, err = c.conn.Write(c.frame)
+		return disarm, err
 	}
-	if _, err := c.conn.Write(c.frame); err != nil {
-		return err
+	if _, err = c.conn.Write(c.frame); err == nil {
+		_, err = c.conn.Write(raw)
 	}
-	_, err := c.conn.Write(raw)
-	return err
+	return disarm, err
 }
 
 // read waits for the end of the task and stores what the child wants stored before.
