@@ -60,7 +60,8 @@ func (s *Supervisor) brokerOptions(now *settings, target, results *redisconn.Tar
 		MaxDeliveries: c.Tasks.MaxDeliveries, MaxDeadLetters: c.DeadLetters.Max, DeadLetterAge: c.DeadLetters.MaxAge,
 		BusyLease: c.Lease.TTL, IdleLease: c.Lease.IdleTTL, LookEvery: c.Lease.Look, PeersEvery: c.Lease.LookWithPeers, Quarantine: c.Lease.Quarantine,
 		DialTimeout: c.Broker.ConnectTimeout, IOTimeout: c.Broker.SocketTimeout, Log: s.log.Named("broker"),
-		Judge: func(queue string, raw []byte) broker.Settlement { return s.source.judge(queue, raw) }, // Run comes after work made the source
+		Bindings: s.bindings,
+		Judge:    func(queue string, raw []byte) broker.Settlement { return s.source.judge(queue, raw) }, // Run comes after work made the source
 	}
 }
 

@@ -70,7 +70,7 @@ func (n nodeConsumers) Queues() []control.Queue {
 	now := n.current.Load()
 	var queues []control.Queue
 	for _, name := range n.consumed.list() {
-		q := control.Queue{Name: name}
+		q := n.consumed.bound(name)
 		if known, ok := now.info.Settings.Queues[name]; ok {
 			q.Exchange, q.ExchangeType, q.RoutingKey = known.Exchange, known.ExchangeType, known.RoutingKey
 		}
@@ -80,6 +80,7 @@ func (n nodeConsumers) Queues() []control.Queue {
 }
 
 func (n nodeConsumers) AddConsumer(ctx context.Context, q control.Queue) error {
+	n.consumed.bind(q)
 	if err := n.broker.AddQueue(ctx, q.Name); err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func runNode(t *testing.T, r *celerytest.Redis, db, cut int, when celerytest.Whe
 	for _, key := range c.Keys(t.Context(), "*").Val() {
 		switch {
 		case c.PTTL(t.Context(), key).Val() != -1, // results, and what ends by itself
-			strings.HasPrefix(key, "agensium:dead"), strings.HasPrefix(key, "_kombu.binding."),
+			strings.HasPrefix(key, "agensium:dead"), strings.HasPrefix(key, "_kombu.binding"),
 			key == "agensium:nodes": // of the dead node, for a while
 		default:
 			t.Errorf("left: %s", key)

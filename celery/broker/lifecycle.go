@@ -40,6 +40,7 @@ func (e *engine) incarnate(life context.Context, why lapse) error {
 	hset := e.batch.do(purposeRegistry, "HSET", e.ring.nodes(), n.id, entry)
 	set := e.batch.do(purposeLease, "SET", e.ring.lease(n.id), e.b.opt.Node, "PX", ttl.Milliseconds())
 	e.batch.do(purposeRegistry, "PUBLISH", e.ring.notice(), n.id)
+	e.declare(e.ring.queues...)
 	var old, info *redis.Cmd // not the first: the connection to a replica ends if that is refused
 	switch n.why {
 	case lapseServer:
@@ -162,6 +163,9 @@ func (e *engine) register(life context.Context) error {
 		total *= 2
 	}
 	hset := e.batch.do(purposeRegistry, "HSET", e.ring.nodes(), e.incarnation, e.b.lease.entry(total, e.known()))
+	for _, a := range e.adding {
+		e.declare(a.queue)
+	}
 	if err := e.execNow(life, hset); err != nil {
 		return err
 	}

@@ -61,6 +61,10 @@ type Options struct {
 	DialTimeout time.Duration // default 10 s
 	IOTimeout   time.Duration // of one read or write; default 30 s
 
+	// Bindings tells the ways to a queue that is consumed; nil: none are written. It is asked at the start, for each queue that is added, and
+	// when Redis may have forgotten them.
+	Bindings func(queue string) []Binding
+
 	// Judge decides about a message whose holder died, before it goes back to its queue. The zero Settlement means the rule:
 	// back to the consuming end with the delivery count raised, or buried when that is over MaxDeliveries. It may answer Inherit.
 	Judge func(queue string, raw []byte) Settlement

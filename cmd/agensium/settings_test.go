@@ -15,6 +15,8 @@ import (
 func TestSettings(t *testing.T) {
 	same := []string{"set *"}
 	some := []string{"set success", "set failure", "set retry", "set own state", "set killed", "set chord"}
+	media := map[string]any{"task_queues": map[string]any{"celery": map[string]any{"exchange": "celery", "routing_key": "celery"}, "videos": map[string]any{"exchange": "media", "routing_key": "media.video"},
+		"logs": map[string]any{"exchange": "all", "exchange_type": "topic", "routing_key": "a-b.*.#"}}}
 	for name, c := range map[string]struct {
 		conf   map[string]any
 		args   []string
@@ -49,6 +51,8 @@ func TestSettings(t *testing.T) {
 		"without duplicates":         {conf: map[string]any{"task_acks_late": true, "worker_deduplicate_successful_tasks": true}, args: []string{"-c", "1"}, run: []string{"delivered again"}},
 		"without duplicates, 5.2":    {venv: "celery-5.2", conf: map[string]any{"task_acks_late": true, "worker_deduplicate_successful_tasks": true}, args: []string{"-c", "1"}, run: []string{"delivered again"}},
 		"rate limits off":            {conf: map[string]any{"worker_disable_rate_limits": true, "task_default_rate_limit": "1/h"}, run: []string{"rate limited", "set success", "set failure"}},
+		"bindings":                   {conf: media, run: []string{"routed by exchange", "bound"}},
+		"bindings, 5.2":              {conf: media, run: []string{"routed by exchange", "bound"}, venv: "celery-5.2"},
 		"spawned children":           {ours: []string{"--pool-start-method", "spawn"}, run: []string{"set success", "set failure", "set retry", "set killed", "set hard limit", "set chord", "set request", "set own state"}},
 	} {
 		t.Run(name, func(t *testing.T) {

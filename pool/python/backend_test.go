@@ -106,6 +106,15 @@ func TestOverridesAndDefaults(t *testing.T) {
 	}
 }
 
+// What Celery says of a queue that it may not make up.
+func TestAQueueThatTheApplicationDoesNotHave(t *testing.T) {
+	options := Options{Interpreter: interpreter(t, latest), App: "whole", Dir: "testdata/apps", Queues: []string{"lost"}, Conf: map[string]any{"task_create_missing_queues": false}}
+	_, err := Start(t.Context(), options)
+	if err == nil || !strings.Contains(err.Error(), "queue 'lost' isn't defined in the `task_queues` setting. If you want to automatically declare unknown queues") {
+		t.Error(err)
+	}
+}
+
 func TestOverridesReachNamespacedSettings(t *testing.T) {
 	for _, release := range releases {
 		t.Run(release, func(t *testing.T) {
@@ -142,7 +151,7 @@ func TestEarlySoftLimitCounts(t *testing.T) {
 	app, client := whole(t, nil)
 	executor := child1(t, app)
 	job := jobOf(client.one(t, `size.delay("x" * (40 << 20), 30)`)) // longer to be read than the limit, as a rule
-	job.Soft, job.Hard = time.Millisecond, time.Hour
+	job.Soft, job.Hard = time.Nanosecond, time.Hour
 	out, err := executor.Execute(context.Background(), job)
 	if err != nil || out.State != celery.StateFailure || !strings.Contains(out.Exception, "SoftTimeLimitExceeded") || len(out.Results) != 1 {
 		t.Errorf("%s %s %v", out.State, out.Exception, err)

@@ -47,7 +47,8 @@ type Settings struct {
 	ResultTransport map[string]any       `json:"result_transport_options"`
 	BrokerSSL       any                  `json:"broker_ssl"`
 	ResultSSL       any                  `json:"result_ssl"`
-	Queues          map[string]QueueInfo `json:"queues"` // that are to be consumed
+	Queues          map[string]QueueInfo `json:"queues"`    // that are to be consumed
+	Wildcards       map[string]string    `json:"wildcards"` // of routing keys, and what kombu matches them with
 	DefaultQueue    string               `json:"default_queue"`
 	ResultExpires   float64              `json:"result_expires"` // seconds; 0: never
 	ResultPrefix    string               `json:"result_prefix"`  // of the keys of results
@@ -61,6 +62,8 @@ type QueueInfo struct {
 	Exchange     string `json:"exchange"`
 	ExchangeType string `json:"exchange_type"`
 	RoutingKey   string `json:"routing_key"`
+	// Further are other ways to it, that the application gives by bindings.
+	Further []QueueInfo `json:"further"`
 }
 
 // TaskInfo are the options of one registered task.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -289,6 +290,53 @@ func TestChildIgnoresTermAndInt(t *testing.T) {
 		t.Fatalf("%+v %v", out, err)
 	}
 	child1(t, app)
+}
+
+// Celery's worker replaces handlers that the application has set for the signals by which services are ended.
+func TestHandlersOfTheApplicationDoNotEndIt(t *testing.T) {
+	app := start(t, Options{Interpreter: interpreter(t, latest), App: "ends_itself:app", Dir: "testdata/apps", Store: discard})
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		if err := syscall.Kill(app.PID(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := app.PID()
+	child1(t, app)
+	if app.PID() != pid {
+		t.Error("another process was needed for a child")
+	}
+}
+
+// A platform signals every process of a service, all at the same moment: none may get in the way of another.
+func TestSignalsToAllProcessesAtOnce(t *testing.T) {
+	app, client := whole(t, nil)
+	ended := make(chan error)
+	pids := []int{app.PID()}
+	for range 3 {
+		executor := child1(t, app)
+		pids = append(pids, executor.PID())
+		job := jobOf(client.one(t, "hears.delay("+strconv.Quote(filepath.Join(t.TempDir(), "short"))+")"))
+		go func() {
+			out, err := executor.Execute(context.Background(), job)
+			if err == nil && out.State != celery.StateSuccess {
+				err = fmt.Errorf("%+v %+v", out, out.Loss)
+			}
+			ended <- err
+		}()
+	}
+	for left := 3; left > 0; {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+		select {
+		case err := <-ended:
+			if left--; err != nil {
+				t.Error(err)
+			}
+		default:
+		}
+	}
+	child1(t, app) // the process that forks them is alive
 }
 
 func TestSpawnedChildren(t *testing.T) {

@@ -289,6 +289,9 @@ func TestZooMayEndSlowly(t *testing.T) {
 	if z.lines.find("goodbye") == "" {
 		t.Errorf("it was killed before its end: %q", z.lines.all)
 	}
+	if z.lines.find("wakeup fd") != "" { // of the helper that it ends
+		t.Errorf("it complains of its end: %q", z.lines.all)
+	}
 }
 
 // A task that is the last of its process is reported all the same.

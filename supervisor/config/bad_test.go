@@ -86,7 +86,7 @@ func TestBadDotenv(t *testing.T) {
 		"bad variable":   {"A=${" + secret + "\n", 0},
 		"huge":           {strings.Repeat("#", maxFile+1), 0},
 	} {
-		_, err := Load(Input{Dir: dir(t, map[string]string{".env": c.text}), Env: nothing})
+		_, err := Load(Input{Dir: dir(t, map[string]string{fileName: "", ".env": c.text}), Env: nothing})
 		var problems Problems
 		if !errors.As(err, &problems) || len(problems) != 1 || !strings.HasSuffix(problems[0].File, ".env") || problems[0].Line != c.line {
 			t.Errorf("%s: %+v", name, err)

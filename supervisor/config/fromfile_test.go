@@ -28,7 +28,7 @@ func TestVariableFromFile(t *testing.T) {
 }
 
 func TestFileBesideTheSettings(t *testing.T) {
-	here := dir(t, map[string]string{".env": "CELERY_BROKER_URL_FILE=secret\n", "secret": "redis://beside\r\n"})
+	here := dir(t, map[string]string{fileName: "", ".env": "CELERY_BROKER_URL_FILE=secret\n", "secret": "redis://beside\r\n"})
 	if l := must(t, Input{Dir: here}); l.Config.Broker.URL != "redis://beside" {
 		t.Error(l.Config.Broker.URL)
 	}

@@ -78,11 +78,14 @@ func Load(in Input) (*Loaded, error) {
 	if l.Path != "" {
 		l.Dotenv = filepath.Join(filepath.Dir(l.Path), dotenvName)
 	}
-	vars, bad := readDotenv(l.Dotenv, in.Env)
-	problems = append(problems, bad...)
-	l.env.dotenv, l.Vars = vars, map[string]string{}
+	l.Vars = map[string]string{}
+	if l.Path != "" { // a .env without settings beside it is the application's, which may have others that are stronger
+		vars, bad := readDotenv(l.Dotenv, in.Env)
+		problems = append(problems, bad...)
+		l.env.dotenv = vars
+	}
 	l.env.files = newFiles(filepath.Dir(l.Dotenv), in.Env)
-	for name, value := range vars {
+	for name, value := range l.env.dotenv {
 		if _, ok := in.Env(name); !ok {
 			l.Vars[name] = value
 		}

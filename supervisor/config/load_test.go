@@ -153,7 +153,7 @@ func TestWhichFile(t *testing.T) {
 
 // The application reads the same .env by python-dotenv; what that finds for these is what stands here.
 func TestDotenvMeansWhatPythonReadsInIt(t *testing.T) {
-	l, err := Load(Input{Dir: dir(t, map[string]string{".env": "A=pa$word\nB=\"pa$$word\"\nC='$pa$'\nD=${A}x$\nE=\"pa\\$w\"\n"}), Env: nothing})
+	l, err := Load(Input{Dir: dir(t, map[string]string{fileName: "", ".env": "A=pa$word\nB=\"pa$$word\"\nC='$pa$'\nD=${A}x$\nE=\"pa\\$w\"\n"}), Env: nothing})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +175,14 @@ func TestDotenv(t *testing.T) {
 	}
 	if _, ok := l.Vars["A"]; ok || l.Vars["B"] == "" {
 		t.Errorf("variables only in .env: %v", l.Vars)
+	}
+}
+
+// Without settings beside it .env is the application's, as under a stock worker: others that it reads may be stronger, such as .env.production.
+func TestDotenvOfTheApplicationIsLeftToIt(t *testing.T) {
+	in := Input{Dir: dir(t, map[string]string{".env": "CELERY_BROKER_URL=redis://here\nset -a\n"}), Env: nothing}
+	if l := must(t, in); len(l.Vars) != 0 || l.Config.Broker.URL == "redis://here" {
+		t.Errorf("taken: %v, %s", l.Vars, l.Config.Broker.URL)
 	}
 }
 
@@ -206,7 +214,7 @@ func TestEnvironment(t *testing.T) {
 		c.Tasks.TimeLimit != 90*time.Second || c.Broker.URL != "redis://b" {
 		t.Errorf("%+v", c)
 	}
-	_, err := Load(Input{Dir: dir(t, map[string]string{".env": "USE_CELERY=perhaps\n"}), Env: env(map[string]string{
+	_, err := Load(Input{Dir: dir(t, map[string]string{fileName: "", ".env": "USE_CELERY=perhaps\n"}), Env: env(map[string]string{
 		"CELERY_WORKER_CONCURRENCY": secret, "PORT": "http", railwayDrain: "long",
 	})})
 	want := `.env: USE_CELERY: sets broker.consume: allowed is true or false

@@ -130,10 +130,16 @@ def prepare(options):
     trace.setup_worker_optimizations(app, worker.hostname)
     signals.celeryd_init.send(sender=worker.hostname, instance=worker, conf=app.conf, options=worker.options)
     Stage.doing = 'select the queues'
-    if options.get('queues'):
-        app.amqp.queues.select(options['queues'])
-    if options.get('exclude'):
-        app.amqp.queues.deselect(options['exclude'])
+    for how in 'select', 'deselect':
+        names = options.get('queues' if how == 'select' else 'exclude')
+        try:
+            if names:
+                getattr(app.amqp.queues, how)(names)
+        except KeyError as exc:
+            from celery.exceptions import ImproperlyConfigured
+            from celery.worker import worker as said
+            text = getattr(said, how.upper() + '_UNKNOWN_QUEUE').format(names, exc)
+            raise ImproperlyConfigured(' '.join(text.split())) from None
     Stage.doing = 'prepare the worker'
     signals.worker_init.send(sender=worker)
     custom = app.log.setup(worker.loglevel, None, redirect_stdouts=False, colorize=False, hostname=worker.hostname)
@@ -273,6 +279,7 @@ def describe(app, seconds):
     from celery import signals
     from _agensium import questions
     from celery.app.defaults import DEFAULTS
+    from kombu.transport.virtual.exchange import TopicExchange
     conf = app.conf
     transport = conf.broker_transport_options or {}
     backend_transport = conf.get('result_backend_transport_options') or {}
@@ -292,8 +299,10 @@ def describe(app, seconds):
         warnings.append('the application handles SIGCHLD; its handler is not called in this process')
     queues = {}
     for name, queue in app.amqp.queues.consume_from.items():
-        queues[name] = {'exchange': getattr(queue.exchange, 'name', ''), 'routing_key': queue.routing_key,
-                        'exchange_type': getattr(queue.exchange, 'type', 'direct')}
+        queues[name] = dict(bound(queue), further=[bound(b) for b in queue.bindings or ()])
+    fanout = sorted(name for name, queue in queues.items() if queue['exchange_type'] == 'fanout')
+    if fanout:
+        warnings.append('what is sent to an exchange of type fanout is not heard, and queues that are bound to one stay empty: %s' % ', '.join(fanout))
     return {
         'python': platform.python_version(), 'implementation': platform.python_implementation(),
         'executable': sys.executable, 'prefix': sys.prefix, 'pid': os.getpid(),
@@ -308,7 +317,7 @@ def describe(app, seconds):
             'result_backend': conf.result_backend or '',
             'broker_transport_options': plain(transport), 'result_transport_options': plain(backend_transport),
             'broker_ssl': plain(conf.broker_use_ssl), 'result_ssl': plain(conf.get('redis_backend_use_ssl')),
-            'queues': queues, 'default_queue': conf.task_default_queue,
+            'queues': queues, 'wildcards': TopicExchange.wildcards, 'default_queue': conf.task_default_queue,
             'result_expires': app.backend.expires if isinstance(app.backend.expires, (int, float)) else 0,
             'result_prefix': prefix(app.backend),
             'timezone': str(app.timezone), 'enable_utc': bool(conf.enable_utc),
@@ -318,6 +327,12 @@ def describe(app, seconds):
         'conf': {name: plain(conf.get(name)) for name in sorted(DEFAULTS)},
         'tasks': {name: task_options(task) for name, task in app.tasks.items()},
     }
+
+
+def bound(to):
+    """Where a queue is bound, or one of its further bindings."""
+    return {'exchange': getattr(to.exchange, 'name', '') or '', 'exchange_type': getattr(to.exchange, 'type', 'direct') or 'direct',
+            'routing_key': to.routing_key or ''}
 
 
 def unsupported(conf):

@@ -93,7 +93,7 @@ def report_crashes(file):
 
     class Stack(ctypes.Structure):
         _fields_ = [('pointer', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]
-    room = mmap.mmap(-1, SIGNAL_STACK)
+    room = mmap.mmap(-1, SIGNAL_STACK, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # each fork's own: signals come to all of them at once
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(room))
     stack = Stack(ctypes.addressof(ctypes.c_char.from_buffer(room)), 0, SIGNAL_STACK)
     ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None)

@@ -19,6 +19,7 @@ def main(options, channel_fd, lifeline_fd):
     channel = wire.FileChannel(channel_fd)
     try:
         app, worker = application.prepare(options)
+        boot.deaf(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # Celery's worker replaces handlers of the application, too
         if gc.get_threshold() == boot.RARELY:  # else the application has its own ideas
             gc.set_threshold(*options['collect'])
         if options['mode'] == 'child':
@@ -239,4 +240,5 @@ class Zygote:
             signals.worker_shutdown.send(sender=self.worker)
         finally:
             self.channel.sock.detach()  # whoever sees it closed kills this process
+            signal.set_wakeup_fd(-1)  # the application may end processes of its own, of which nobody here has to hear
             sys.exit(0)  # atexit handlers of the application run, as in Celery's parent

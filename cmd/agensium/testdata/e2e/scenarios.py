@@ -183,6 +183,9 @@ def settings():
     yield 'hung, not acknowledged', lambda: (seen(p.hang_not_acknowledged.delay('hna')), notes('hna', 2))
     yield 'delivered again', lambda: (again(p.mark, ('again', 'a')), outcome(p.sleep.delay(0.3)) and notes('again', 1))
     yield 'rate limited', lambda: [seen(p.rare.delay()) for _ in range(2)]
+    # nobody but the worker says that a queue is bound there: it is asked whether it is ready
+    yield 'routed by exchange', lambda: outcome(p.request.apply_async(exchange='media', routing_key='media.video'))
+    yield 'bound', lambda: sorted(m.decode() for m in redis.Redis.from_url(os.environ['TEST_BROKER']).smembers('_kombu.binding.all'))
     yield 'signals of the worker', lambda: (seen(p.add.delay(1, 1)), notes('signal', 1))[0]
 
 

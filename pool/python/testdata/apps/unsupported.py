@@ -1,9 +1,12 @@
 """An application that asks for what only Celery's own worker has."""
 from celery import Celery, Task, bootsteps
+from kombu import Exchange, Queue, binding
 
 app = Celery('unsupported', broker='memory://')
 app.conf.update(
     worker_pool='gevent', worker_consumer='mine:Consumer', worker_autoscaler='mine:Autoscaler',
+    task_queues=[Queue('loud', Exchange('all', type='fanout')), Queue('many', routing_key='video', bindings=[
+        binding(Exchange('log', type='topic'), routing_key='video.#')])],
     beat_schedule={'hourly': {'task': 'unsupported.add', 'schedule': 3600.0}},
 )
 
