@@ -28,7 +28,7 @@ type applier struct {
 	waiting *reload.Result
 	asked   uint64                  // the newest reload asked for that a reading answers, be it one that waits
 	refused error                   // of the newest reading; nil: it was not
-	anew    bool                    // the next reading goes with a new generation, whatever it says
+	anew    bool                    // a reload was asked for: the reading that waits goes with a new generation, whatever it says
 	renewal []chan<- error          // who asked for a new generation whatever the settings say
 	abandon context.CancelCauseFunc // ends the start of a generation; nil: none starts
 
@@ -41,30 +41,30 @@ func newApplier(s *Supervisor) *applier {
 	return &applier{s: s, log: everyLine(s.log).Named("config"), wake: make(chan struct{}, 1)}
 }
 
-// askAnew has the application imported anew with the reading that comes, whatever that says: its code may be another. Or not any more.
-func (a *applier) askAnew(anew bool) {
+// importAnew has the application imported anew with the reading that is applied next, whatever that says: its code may be another. Or not
+// any more.
+func (a *applier) importAnew(anew bool) {
 	a.mu.Lock()
 	a.anew = anew
 	a.mu.Unlock()
 }
 
-// take is what the watcher reports to.
+// take is what the watcher reports to. The first reading that answers a reload goes with a new generation, or refuses it.
 func (a *applier) take(r reload.Result) {
 	a.mu.Lock()
 	a.refused = r.Err
 	a.mu.Unlock()
 	if r.Err != nil {
-		a.askAnew(false)
 		a.refuse(r)
 	}
 	a.mu.Lock()
-	a.asked = r.Asked
 	if r.Err == nil {
-		a.waiting = &r
+		a.waiting, a.anew = &r, a.anew || r.Asked > a.asked
 		if a.abandon != nil {
 			a.abandon(errSuperseded)
 		}
 	}
+	a.asked = r.Asked
 	a.mu.Unlock()
 	a.nudge()
 }
@@ -243,7 +243,7 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 		}
 		if err != nil && (errors.Is(err, errSuperseded) || ctx.Err() != nil) {
 			if anew {
-				a.askAnew(true)
+				a.importAnew(true)
 			}
 			return
 		}

@@ -104,7 +104,6 @@ func (s *Supervisor) watch() *watch {
 
 // reload has the settings read again and the application imported anew. It does not wait.
 func (s *Supervisor) reload(why string) {
-	s.applier.askAnew(true)
 	s.reloads.ask(s.watcher.Reload(why))
 	if f := s.stored.Load(); f != nil {
 		f.nudge()

@@ -160,6 +160,18 @@ func TestAReloadIsAnsweredWhenNothingWaits(t *testing.T) {
 	}
 }
 
+// A file that is read while it is written, and refused, takes nothing from a reload that was asked for meanwhile.
+func TestARefusedReadingLeavesALaterReloadAlone(t *testing.T) {
+	var out safeBuffer
+	s := node(t, loaded(t, "[admin]\nlisten = \"\"", nil), &out)
+	s.reload("signal SIGHUP")
+	s.applier.take(reload.Result{Cause: "file", Err: errors.New("half a file")}) // was read before
+	s.applier.take(reload.Result{Asked: 1, Loaded: s.loaded.Load()})
+	if !s.applier.anew {
+		t.Error("the application is not imported anew")
+	}
+}
+
 func TestStatusIsStable(t *testing.T) {
 	var out safeBuffer
 	s := node(t, loaded(t, "[admin]\nlisten = \"\"\ntoken = \"s3cret\"\n[broker]\nurl = \"redis://:s3cret@h:1/0\"", nil), &out)

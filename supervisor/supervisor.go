@@ -197,7 +197,7 @@ func (s *Supervisor) rest() (goOn bool, err error) {
 		}
 		s.applier.settled()
 		if r != nil && r.Loaded.Config.Broker.Consume {
-			s.applier.askAnew(false) // it is imported now
+			s.applier.importAnew(false) // it is imported now
 			return true, nil
 		}
 	}
