@@ -154,7 +154,9 @@ func (a *applier) run(ctx context.Context) {
 		if len(renewal) > 0 {
 			answer(renewal, a.renew(ctx))
 		}
-		a.settled()
+		if ctx.Err() == nil { // else it may have been given up
+			a.settled()
+		}
 	}
 }
 
