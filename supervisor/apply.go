@@ -141,6 +141,7 @@ func (a *applier) run(ctx context.Context) {
 		_, renewal := a.next()
 		answer(renewal, context.Cause(ctx))
 	}()
+	a.settled() // what the start took
 	for {
 		select {
 		case <-ctx.Done():
@@ -269,15 +270,20 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 	if next != nil {
 		a.s.succeed(next)
 	}
-	a.s.reloads.note(time.Now(), nil)
-	a.mu.Lock()
-	if a.refused != nil { // while this reading was applied
-		a.s.reloads.stands(a.refused)
-	}
-	a.mu.Unlock()
+	a.took()
 	a.s.reloads.from(storedVersion(r.Loaded))
 	if len(changes) == 0 && len(variables) == 0 && (next == nil || anew) && r.Cause != causeStart {
 		a.log.Info("settings are as they were", "reason", r.Cause)
+	}
+}
+
+// took notes that a reading is in force.
+func (a *applier) took() {
+	a.s.reloads.note(time.Now(), nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refused != nil { // while this reading was applied
+		a.s.reloads.stands(a.refused)
 	}
 }
 

@@ -172,6 +172,27 @@ func TestARefusedReadingLeavesALaterReloadAlone(t *testing.T) {
 	}
 }
 
+// A node that rested and begins has not taken its settings before it works with them; and what was refused meanwhile stays refused.
+func TestAReloadOfARestingNodeIsAnsweredWhenItWorks(t *testing.T) {
+	var out safeBuffer
+	s := node(t, loaded(t, "[broker]\nconsume = false\n[admin]\nlisten = \"\"", nil), &out)
+	a := s.applier
+	a.take(reload.Result{Asked: 1, Loaded: loaded(t, "[admin]\nlisten = \"\"", nil)})
+	a.take(reload.Result{Asked: 2, Err: errors.New("spoiled")})
+	if goOn, err := s.rest(); !goOn || err != nil {
+		t.Fatalf("rest: %t, %v", goOn, err)
+	}
+	if st := s.reloads.status(); st.Answered != 0 || st.Error != "spoiled" {
+		t.Errorf("before it works: %+v", st)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.run(ctx)
+	if st := s.reloads.status(); st.Answered != 2 {
+		t.Errorf("when it works: %+v", st)
+	}
+}
+
 func TestStatusIsStable(t *testing.T) {
 	var out safeBuffer
 	s := node(t, loaded(t, "[admin]\nlisten = \"\"\ntoken = \"s3cret\"\n[broker]\nurl = \"redis://:s3cret@h:1/0\"", nil), &out)
