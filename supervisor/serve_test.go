@@ -193,6 +193,26 @@ func TestAReloadOfARestingNodeIsAnsweredWhenItWorks(t *testing.T) {
 	}
 }
 
+// How a reload went that somebody asked for does not change with the next edit of a file.
+func TestWhatIsReadLaterDoesNotChangeHowAReloadWent(t *testing.T) {
+	var r reloads
+	r.ask(1)
+	r.note(time.Now(), errors.New("no module named shop"))
+	r.answer(1)
+	r.note(time.Now(), nil)
+	r.answer(1)
+	if st := r.status(); st.Refusal != "no module named shop" || st.Error != "" {
+		t.Errorf("%+v", st)
+	}
+	r.ask(2)
+	r.answer(2)
+	r.note(time.Now(), errors.New("half a file"))
+	r.answer(2)
+	if st := r.status(); st.Refusal != "" || st.Error == "" {
+		t.Errorf("%+v", st)
+	}
+}
+
 func TestStatusIsStable(t *testing.T) {
 	var out safeBuffer
 	s := node(t, loaded(t, "[admin]\nlisten = \"\"\ntoken = \"s3cret\"\n[broker]\nurl = \"redis://:s3cret@h:1/0\"", nil), &out)

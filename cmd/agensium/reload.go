@@ -45,8 +45,8 @@ func (r reloadCommand) Run(c *call) error {
 			return fmt.Errorf("the node answers no more: %w", err)
 		case now.PID != before.PID || now.Birth != before.Birth:
 			return errors.New("the node ended before it was reloaded, and another one has taken its place")
-		case now.Answered > before.Asked && now.Error != "":
-			return &hinted{err: fmt.Errorf("reload refused: %s", now.Error), hint: "the node works on with the settings and the code it had", status: exitError}
+		case now.Answered > before.Asked && now.Refusal != "":
+			return &hinted{err: fmt.Errorf("reload refused: %s", now.Refusal), hint: "the node works on with the settings and the code it had", status: exitError}
 		case now.Answered > before.Asked:
 			fmt.Fprintf(c.std.out, "reloaded: process %d works with the settings and the code as they are now\n", now.PID)
 			return nil
