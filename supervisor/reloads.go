@@ -104,7 +104,8 @@ func (r *reloads) status() ReloadStatus {
 // ReloadReport is what GET /reload tells: how reloads went, and whom to send the signal that asks for one.
 type ReloadReport struct {
 	PID   int    `json:"pid"`
-	Birth string `json:"birth"` // as child.Birth has it: whoever sees another one has another process
+	Birth string `json:"birth"`          // as child.Birth has it: whoever sees another one has another process
+	Deaf  bool   `json:"deaf,omitempty"` // to signals: the program has its own, see Options.Signals
 	Phase string `json:"phase"`
 	ReloadStatus
 }
@@ -115,7 +116,7 @@ func (r *ReloadReport) Ends() bool { return r.Phase == draining }
 // Reloads asks nobody but this process.
 func (s *Supervisor) Reloads() any {
 	pid := os.Getpid()
-	return ReloadReport{PID: pid, Birth: child.Birth(pid), Phase: s.life.now().phase, ReloadStatus: s.reloads.status()}
+	return ReloadReport{PID: pid, Birth: child.Birth(pid), Deaf: s.o.Signals != nil, Phase: s.life.now().phase, ReloadStatus: s.reloads.status()}
 }
 
 func (r *reloads) sample() admin.Reload {

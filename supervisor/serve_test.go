@@ -193,6 +193,17 @@ func TestAReloadOfARestingNodeIsAnsweredWhenItWorks(t *testing.T) {
 	}
 }
 
+// A node with signals of its own does not hear those of the system.
+func TestWhoHearsNoSignalSaysSo(t *testing.T) {
+	var out safeBuffer
+	s := node(t, loaded(t, "[admin]\nlisten = \"\"", nil), &out)
+	own := s.Reloads().(ReloadReport)
+	s.o.Signals = nil
+	if other := s.Reloads().(ReloadReport); !own.Deaf || other.Deaf {
+		t.Errorf("%+v, %+v", own, other)
+	}
+}
+
 // How a reload went that somebody asked for does not change with the next edit of a file.
 func TestWhatIsReadLaterDoesNotChangeHowAReloadWent(t *testing.T) {
 	var r reloads

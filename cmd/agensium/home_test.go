@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/agensium/agensium/pool/child"
 	"github.com/agensium/agensium/supervisor"
 	"github.com/agensium/agensium/supervisor/admin"
 )
@@ -165,4 +166,14 @@ func TestReloadOfAHiddenProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-heard
+}
+
+// A program that runs a node and hears its signals itself may die of one.
+func TestReloadSendsNoSignalToWhomItIsNotFor(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
+	if err := hangUp(&supervisor.ReloadReport{PID: os.Getpid(), Birth: child.Birth(os.Getpid()), Deaf: true}); err == nil || len(heard) > 0 {
+		t.Errorf("%v, signals: %d", err, len(heard))
+	}
 }

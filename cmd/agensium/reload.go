@@ -78,6 +78,9 @@ func (h home) reloads(ctx context.Context, address string) (*supervisor.ReloadRe
 
 // hangUp sends the signal, to the process that is meant and no other: the node may be in a container, where its number is another one.
 func hangUp(node *supervisor.ReloadReport) error {
+	if node.Deaf {
+		return usage(fmt.Errorf("process %d is a program of its own that hears no SIGHUP for its node", node.PID), "send POST /reload with admin.token")
+	}
 	hidden := os.Getenv("MAINPID") == strconv.Itoa(node.PID) // systemd says so, whose ProtectProc and PrivateUsers hide the process from us
 	if !hidden && child.Birth(node.PID) != node.Birth {
 		return usage(fmt.Errorf("process %d here is not the node that answers: it runs in a container, perhaps", node.PID),
