@@ -28,7 +28,7 @@ type applier struct {
 	waiting *reload.Result
 	asked   uint64                  // the newest reload asked for that a reading answers, be it one that waits
 	refused error                   // of the newest reading; nil: it was not
-	anew    bool                    // the next reading goes with a new generation, whatever it says
+	anew    bool                    // a reload was asked for: the reading that waits goes with a new generation, whatever it says
 	renewal []chan<- error          // who asked for a new generation whatever the settings say
 	abandon context.CancelCauseFunc // ends the start of a generation; nil: none starts
 
@@ -41,30 +41,30 @@ func newApplier(s *Supervisor) *applier {
 	return &applier{s: s, log: everyLine(s.log).Named("config"), wake: make(chan struct{}, 1)}
 }
 
-// askAnew has the application imported anew with the reading that comes, whatever that says: its code may be another. Or not any more.
-func (a *applier) askAnew(anew bool) {
+// importAnew has the application imported anew with the reading that is applied next, whatever that says: its code may be another. Or not
+// any more.
+func (a *applier) importAnew(anew bool) {
 	a.mu.Lock()
 	a.anew = anew
 	a.mu.Unlock()
 }
 
-// take is what the watcher reports to.
+// take is what the watcher reports to. The first reading that answers a reload goes with a new generation, or refuses it.
 func (a *applier) take(r reload.Result) {
 	a.mu.Lock()
 	a.refused = r.Err
 	a.mu.Unlock()
 	if r.Err != nil {
-		a.askAnew(false)
 		a.refuse(r)
 	}
 	a.mu.Lock()
-	a.asked = r.Asked
 	if r.Err == nil {
-		a.waiting = &r
+		a.waiting, a.anew = &r, a.anew || r.Asked > a.asked
 		if a.abandon != nil {
 			a.abandon(errSuperseded)
 		}
 	}
+	a.asked = r.Asked
 	a.mu.Unlock()
 	a.nudge()
 }
@@ -141,6 +141,7 @@ func (a *applier) run(ctx context.Context) {
 		_, renewal := a.next()
 		answer(renewal, context.Cause(ctx))
 	}()
+	a.settled() // what the start took
 	for {
 		select {
 		case <-ctx.Done():
@@ -154,7 +155,9 @@ func (a *applier) run(ctx context.Context) {
 		if len(renewal) > 0 {
 			answer(renewal, a.renew(ctx))
 		}
-		a.settled()
+		if ctx.Err() == nil { // else it may have been given up
+			a.settled()
+		}
 	}
 }
 
@@ -243,7 +246,7 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 		}
 		if err != nil && (errors.Is(err, errSuperseded) || ctx.Err() != nil) {
 			if anew {
-				a.askAnew(true)
+				a.importAnew(true)
 			}
 			return
 		}
@@ -267,15 +270,20 @@ func (a *applier) apply(ctx context.Context, r *reload.Result) {
 			a.log.Info("note", "key", note.Key, "text", note.Text)
 		}
 	}
-	a.s.reloads.note(time.Now(), nil)
-	a.mu.Lock()
-	if a.refused != nil { // while this reading was applied
-		a.s.reloads.stands(a.refused)
-	}
-	a.mu.Unlock()
+	a.took()
 	a.s.reloads.from(storedVersion(r.Loaded))
 	if len(changes) == 0 && len(variables) == 0 && (next == nil || anew) && r.Cause != causeStart {
 		a.log.Info("settings are as they were", "reason", r.Cause)
+	}
+}
+
+// took notes that a reading is in force.
+func (a *applier) took() {
+	a.s.reloads.note(time.Now(), nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refused != nil { // while this reading was applied
+		a.s.reloads.stands(a.refused)
 	}
 }
 

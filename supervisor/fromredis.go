@@ -28,11 +28,18 @@ type fromRedis struct {
 	connect func() *redis.Client
 	prefix  string
 	watcher *reload.Watcher
+	read    func(why string) // has everything read again, for somebody who asked for it
 	log     hclog.Logger
 	wake    chan struct{}
+	asked   chan string // a reload, and why
 
 	mu    sync.Mutex // held during a look
 	known int        // version that was handed on last
+}
+
+func (s *Supervisor) newFromRedis(connect func() *redis.Client, prefix string) *fromRedis {
+	return &fromRedis{connect: connect, prefix: prefix, watcher: s.watcher, read: s.read, log: everyLine(s.log).Named("config"),
+		wake: make(chan struct{}, 1), asked: make(chan string, 1)}
 }
 
 // open returns the store on a connection of its own.
@@ -49,12 +56,24 @@ func (f *fromRedis) nudge() {
 	}
 }
 
+// reload has somebody look soon, and everything read again then: a reload that was answered has the settings in Redis, too. As nudge it
+// never waits; those that are asked for meanwhile are one.
+func (f *fromRedis) reload(why string) {
+	select {
+	case f.asked <- why:
+	default:
+	}
+}
+
 // run looks when it is told to, until ctx ends.
 func (f *fromRedis) run(ctx context.Context) {
 	for {
 		select {
 		case <-f.wake:
 			f.look(ctx)
+		case why := <-f.asked:
+			f.look(ctx)
+			f.read(why)
 		case <-ctx.Done():
 			return
 		}
@@ -104,7 +123,7 @@ func (s *Supervisor) takeStored(ctx context.Context) {
 	if s.embedded != nil || err != nil {
 		return // connect says what is wrong
 	}
-	f := &fromRedis{connect: redisClient(target, "settings"), prefix: now.Config.Broker.KeyPrefix, watcher: s.watcher, log: everyLine(s.log).Named("config"), wake: make(chan struct{}, 1)}
+	f := s.newFromRedis(redisClient(target, "settings"), now.Config.Broker.KeyPrefix)
 	s.stored.Store(f)
 	v, err := f.latest(ctx)
 	if err != nil {

@@ -20,6 +20,7 @@ type reloads struct {
 	stored  int       // version of the settings in Redis that are part of those in place
 
 	asked, answered uint64 // the newest reload that somebody asked for, and the newest that has gone well or not
+	refusal         string // why the newest that was answered was refused; empty: it was not
 	changed         func() // is told of either; nil: nobody is
 }
 
@@ -34,6 +35,7 @@ type ReloadStatus struct {
 	// Somebody asked for so many, and so many of those have gone well or not: a reload goes on while they differ.
 	Asked    uint64 `json:"asked"`
 	Answered uint64 `json:"answered"`
+	Refusal  string `json:"refusal,omitempty"`       // of the newest of these; what is read later without being asked for does not change it
 	Stored   int    `json:"redis_version,omitempty"` // of the settings in Redis that are part of those in place; 0: none
 }
 
@@ -62,6 +64,9 @@ func (r *reloads) ask(number uint64) {
 func (r *reloads) answer(number uint64) {
 	r.mu.Lock()
 	news := number > r.answered
+	if news {
+		r.refusal = r.failure
+	}
 	r.answered = max(r.answered, number)
 	r.asked = max(r.asked, number) // who asked may not have noted it yet
 	r.mu.Unlock()
@@ -93,13 +98,14 @@ func (r *reloads) from(version int) {
 func (r *reloads) status() ReloadStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ReloadStatus{Taken: r.taken, Last: r.last, Error: r.failure, Reloads: r.ok, Refused: r.refused, Stored: r.stored, Asked: r.asked, Answered: r.answered}
+	return ReloadStatus{Taken: r.taken, Last: r.last, Error: r.failure, Reloads: r.ok, Refused: r.refused, Stored: r.stored, Asked: r.asked, Answered: r.answered, Refusal: r.refusal}
 }
 
 // ReloadReport is what GET /reload tells: how reloads went, and whom to send the signal that asks for one.
 type ReloadReport struct {
 	PID   int    `json:"pid"`
-	Birth string `json:"birth"` // as child.Birth has it: whoever sees another one has another process
+	Birth string `json:"birth"`          // as child.Birth has it: whoever sees another one has another process
+	Deaf  bool   `json:"deaf,omitempty"` // to signals: the program has its own, see Options.Signals
 	Phase string `json:"phase"`
 	ReloadStatus
 }
@@ -110,7 +116,7 @@ func (r *ReloadReport) Ends() bool { return r.Phase == draining }
 // Reloads asks nobody but this process.
 func (s *Supervisor) Reloads() any {
 	pid := os.Getpid()
-	return ReloadReport{PID: pid, Birth: child.Birth(pid), Phase: s.life.now().phase, ReloadStatus: s.reloads.status()}
+	return ReloadReport{PID: pid, Birth: child.Birth(pid), Deaf: s.o.Signals != nil, Phase: s.life.now().phase, ReloadStatus: s.reloads.status()}
 }
 
 func (r *reloads) sample() admin.Reload {

@@ -42,11 +42,11 @@ type scaler struct {
 	resting   atomic.Bool // nothing is looked at for long, unless somebody says that something happened
 
 	// of run alone
-	spare    bool      // the broker may hold a message for a slot that is to come
-	paused   bool      // the broker claims nothing
-	empty    time.Time // since when there has been no slot; zero: there are some
-	slept    bool      // the application was unloaded since
-	shared   shared    // what the broker was told last
+	spare    bool                // the broker may hold a message for a slot that is to come
+	paused   bool                // the broker claims nothing
+	empty    time.Time           // since when there has been no slot; zero: there are some
+	slept    *python.Application // was unloaded since; nil: none
+	shared   shared              // what the broker was told last
 	sleepers sync.WaitGroup
 	private  map[int]int64 // memory of each slot's child, when last looked
 

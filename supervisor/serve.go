@@ -102,11 +102,13 @@ func (s *Supervisor) watch() *watch {
 	}
 }
 
-// reload has the settings read again and the application imported anew. It does not wait.
+// reload has the settings read again, those in Redis first, and the application imported anew. It does not wait.
 func (s *Supervisor) reload(why string) {
-	s.applier.askAnew(true)
-	s.reloads.ask(s.watcher.Reload(why))
 	if f := s.stored.Load(); f != nil {
-		f.nudge()
+		f.reload(why)
+		return
 	}
+	s.read(why)
 }
+
+func (s *Supervisor) read(why string) { s.reloads.ask(s.watcher.Reload(why)) }

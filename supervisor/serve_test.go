@@ -168,6 +168,70 @@ func TestAReloadIsAnsweredWhenNothingWaits(t *testing.T) {
 	}
 }
 
+// A file that is read while it is written, and refused, takes nothing from a reload that was asked for meanwhile.
+func TestARefusedReadingLeavesALaterReloadAlone(t *testing.T) {
+	var out safeBuffer
+	s := node(t, loaded(t, "[admin]\nlisten = \"\"", nil), &out)
+	s.reload("signal SIGHUP")
+	s.applier.take(reload.Result{Cause: "file", Err: errors.New("half a file")}) // was read before
+	s.applier.take(reload.Result{Asked: 1, Loaded: s.loaded.Load()})
+	if !s.applier.anew {
+		t.Error("the application is not imported anew")
+	}
+}
+
+// A node that rested and begins has not taken its settings before it works with them; and what was refused meanwhile stays refused.
+func TestAReloadOfARestingNodeIsAnsweredWhenItWorks(t *testing.T) {
+	var out safeBuffer
+	s := node(t, loaded(t, "[broker]\nconsume = false\n[admin]\nlisten = \"\"", nil), &out)
+	a := s.applier
+	a.take(reload.Result{Asked: 1, Loaded: loaded(t, "[admin]\nlisten = \"\"", nil)})
+	a.take(reload.Result{Asked: 2, Err: errors.New("spoiled")})
+	if goOn, err := s.rest(); !goOn || err != nil {
+		t.Fatalf("rest: %t, %v", goOn, err)
+	}
+	if st := s.reloads.status(); st.Answered != 0 || st.Error != "spoiled" {
+		t.Errorf("before it works: %+v", st)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.run(ctx)
+	if st := s.reloads.status(); st.Answered != 2 {
+		t.Errorf("when it works: %+v", st)
+	}
+}
+
+// A node with signals of its own does not hear those of the system.
+func TestWhoHearsNoSignalSaysSo(t *testing.T) {
+	var out safeBuffer
+	s := node(t, loaded(t, "[admin]\nlisten = \"\"", nil), &out)
+	own := s.Reloads().(ReloadReport)
+	s.o.Signals = nil
+	if other := s.Reloads().(ReloadReport); !own.Deaf || other.Deaf {
+		t.Errorf("%+v, %+v", own, other)
+	}
+}
+
+// How a reload went that somebody asked for does not change with the next edit of a file.
+func TestWhatIsReadLaterDoesNotChangeHowAReloadWent(t *testing.T) {
+	var r reloads
+	r.ask(1)
+	r.note(time.Now(), errors.New("no module named shop"))
+	r.answer(1)
+	r.note(time.Now(), nil)
+	r.answer(1)
+	if st := r.status(); st.Refusal != "no module named shop" || st.Error != "" {
+		t.Errorf("%+v", st)
+	}
+	r.ask(2)
+	r.answer(2)
+	r.note(time.Now(), errors.New("half a file"))
+	r.answer(2)
+	if st := r.status(); st.Refusal != "" || st.Error == "" {
+		t.Errorf("%+v", st)
+	}
+}
+
 func TestStatusIsStable(t *testing.T) {
 	var out safeBuffer
 	s := node(t, loaded(t, "[admin]\nlisten = \"\"\ntoken = \"s3cret\"\n[broker]\nurl = \"redis://:s3cret@h:1/0\"", nil), &out)

@@ -103,21 +103,20 @@ func (c *scaler) sleep(ctx context.Context, slots autoscale.Slots, d autoscale.D
 	const never = math.MaxInt64
 	after := c.settings().Config.Python.SleepAfter
 	if d.Target > 0 || slots != (autoscale.Slots{}) {
-		c.empty, c.slept = time.Time{}, false
+		c.empty, c.slept = time.Time{}, nil
 		return never
 	}
 	if c.empty.IsZero() {
 		c.empty = now
 	}
-	left := after - now.Sub(c.empty)
+	left, app := after-now.Sub(c.empty), c.app()
 	switch {
-	case after <= 0 || c.slept || c.app() == nil:
+	case after <= 0 || app == nil || app == c.slept:
 		return never
 	case left > 0:
 		return left
 	}
-	c.slept = true
-	app := c.app()
+	c.slept = app
 	c.sleepers.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 		defer cancel()

@@ -191,13 +191,13 @@ func (s *Supervisor) rest() (goOn bool, err error) {
 		r, _ := s.applier.next()
 		if r != nil {
 			s.loaded.Store(r.Loaded)
-			s.reloads.note(time.Now(), nil)
+			s.applier.took()
 		}
-		s.applier.settled()
 		if r != nil && r.Loaded.Config.Broker.Consume {
-			s.applier.askAnew(false) // it is imported now
+			s.applier.importAnew(false) // it is imported now, and who asked hears of it when the node works
 			return true, nil
 		}
+		s.applier.settled()
 	}
 }
 

@@ -57,6 +57,7 @@ func (s *Supervisor) succeed(next *generation) {
 	next.ready()
 	old.replace(next)
 	s.beatAnew()
+	s.scaler.nudge() // it may go to sleep
 	begun := time.Now()
 	s.retiring.Go(func() {
 		select {

@@ -2,14 +2,20 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/agensium/agensium/pool/child"
+	"github.com/agensium/agensium/supervisor"
 	"github.com/agensium/agensium/supervisor/admin"
 )
 
@@ -121,5 +127,53 @@ func TestAnswerSaysWhoseItIs(t *testing.T) {
 	a := &answered{node: "celery@host", home: "/srv/blog/agensium.toml"}
 	if !(home{}).unsure(a) || (home{any: true}).unsure(a) || a.whose() != "celery@host of /srv/blog/agensium.toml" {
 		t.Error(a.whose())
+	}
+}
+
+// A node that works elsewhere is not reloaded for one that is not found here.
+func TestReloadMeansTheNodeHere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("AGENSIUM_CONFIG", "")
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(admin.HeaderNode, "celery@host")
+		w.Header().Set(admin.HeaderHome, "/srv/blog")
+		fmt.Fprintln(w, `{"pid": 1, "birth": "of another"}`)
+	}))
+	defer node.Close()
+	address := strings.TrimPrefix(node.URL, "http://")
+	_, port, _ := net.SplitHostPort(address)
+	t.Setenv("PORT", port)
+	if status, out := told(t, "reload"); status != exitError || !strings.Contains(out, "that is celery@host of /srv/blog, and there are no settings here") {
+		t.Errorf("reload %d %q", status, out)
+	}
+	if status, out := told(t, "reload", "--address", address); status != exitUsage || !strings.Contains(out, "process 1 here is not the node that answers") {
+		t.Errorf("reload of that one %d %q", status, out)
+	}
+}
+
+// What systemd starts to reload a hardened service does not see the service's processes: systemd says which one is meant.
+func TestReloadOfAHiddenProcess(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
+	node := &supervisor.ReloadReport{PID: os.Getpid(), Birth: "not to be seen"}
+	t.Setenv("MAINPID", strconv.Itoa(os.Getppid()))
+	if err := hangUp(node); err == nil {
+		t.Error("systemd means another one")
+	}
+	t.Setenv("MAINPID", strconv.Itoa(os.Getpid()))
+	if err := hangUp(node); err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+}
+
+// A program that runs a node and hears its signals itself may die of one.
+func TestReloadSendsNoSignalToWhomItIsNotFor(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
+	if err := hangUp(&supervisor.ReloadReport{PID: os.Getpid(), Birth: child.Birth(os.Getpid()), Deaf: true}); err == nil || len(heard) > 0 {
+		t.Errorf("%v, signals: %d", err, len(heard))
 	}
 }

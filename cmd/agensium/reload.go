@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -29,7 +31,7 @@ func (r reloadCommand) Run(c *call) error {
 	}
 	before, err := home.reloads(c.ctx, address)
 	if err != nil {
-		return &hinted{err: err, hint: "is a worker running here, with the same admin.listen? Without admin server: kill -HUP its process, and read its log", status: exitError}
+		return &hinted{err: err, hint: "is a worker running here, with the same admin.listen? --address names another. Without admin server: kill -HUP its process, and read its log", status: exitError}
 	}
 	if err := hangUp(before); err != nil {
 		return err
@@ -40,11 +42,11 @@ func (r reloadCommand) Run(c *call) error {
 		case c.ctx.Err() != nil:
 			return c.ctx.Err()
 		case err != nil:
-			return fmt.Errorf("the node ended before it was reloaded: %w", err)
+			return fmt.Errorf("the node answers no more: %w", err)
 		case now.PID != before.PID || now.Birth != before.Birth:
 			return errors.New("the node ended before it was reloaded, and another one has taken its place")
-		case now.Answered > before.Asked && now.Error != "":
-			return &hinted{err: fmt.Errorf("reload refused: %s", now.Error), hint: "the node works on with the settings and the code it had", status: exitError}
+		case now.Answered > before.Asked && now.Refusal != "":
+			return &hinted{err: fmt.Errorf("reload refused: %s", now.Refusal), hint: "the node works on with the settings and the code it had", status: exitError}
 		case now.Answered > before.Asked:
 			fmt.Fprintf(c.std.out, "reloaded: process %d works with the settings and the code as they are now\n", now.PID)
 			return nil
@@ -64,6 +66,9 @@ func (h home) reloads(ctx context.Context, address string) (*supervisor.ReloadRe
 	if err != nil {
 		return nil, err
 	}
+	if h.unsure(a) {
+		return nil, &unanswered{address, fmt.Errorf("that is %s, and there are no settings here that say it is meant", a.whose())}
+	}
 	var report supervisor.ReloadReport
 	if a.code != http.StatusOK || json.Unmarshal(a.body, &report) != nil || report.PID <= 0 {
 		return nil, &unanswered{address, fmt.Errorf("it says %d %s to GET /reload: an older version, perhaps", a.code, http.StatusText(a.code))}
@@ -73,7 +78,11 @@ func (h home) reloads(ctx context.Context, address string) (*supervisor.ReloadRe
 
 // hangUp sends the signal, to the process that is meant and no other: the node may be in a container, where its number is another one.
 func hangUp(node *supervisor.ReloadReport) error {
-	if child.Birth(node.PID) != node.Birth {
+	if node.Deaf {
+		return usage(fmt.Errorf("process %d is a program of its own that hears no SIGHUP for its node", node.PID), "send POST /reload with admin.token")
+	}
+	hidden := os.Getenv("MAINPID") == strconv.Itoa(node.PID) // systemd says so, whose ProtectProc and PrivateUsers hide the process from us
+	if !hidden && child.Birth(node.PID) != node.Birth {
 		return usage(fmt.Errorf("process %d here is not the node that answers: it runs in a container, perhaps", node.PID),
 			"run agensium reload in there, or send POST /reload with admin.token")
 	}

@@ -361,3 +361,27 @@ func TestReloadWaitsAndTells(t *testing.T) {
 	g.finish("second")
 	cleanEnd(t, g.worker)
 }
+
+// A reload that is given up because the node ends is none.
+func TestAReloadThatTheEndOvertakesFails(t *testing.T) {
+	g := newGate(t, "[admin]\nlisten = '127.0.0.1:0'\n")
+	g.printed(g.worker, " ready.")
+	g.send("celery", "first")
+	g.noted("began", 1)
+	g.write("gated.py", "import time\nopen('imports', 'w').close()\ntime.sleep(600)")
+	address, said := g.admin(), make(chan string)
+	go func() {
+		_, out := told(t, "reload", "--address", address)
+		said <- out
+	}()
+	celerytest.Eventually(t, "the import", func() bool {
+		_, err := os.Stat(filepath.Join(g.dir, "imports"))
+		return err == nil
+	})
+	g.worker.Signal(syscall.SIGTERM)
+	if out := <-said; !strings.Contains(out, "the node ends") {
+		t.Error(out)
+	}
+	g.finish("first")
+	cleanEnd(t, g.worker)
+}

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,6 +92,16 @@ func TestTheFirstMessageWakesTheApplication(t *testing.T) {
 	if left := g.left(); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}
+}
+
+// A reload imports the application of a node that had unloaded it, and leaves it no larger than it was.
+func TestAReloadedApplicationGoesToSleepAgain(t *testing.T) {
+	g := newGate(t, "[scaling]\nmin = 0\nzero_after = '500ms'\n[python]\nsleep_after = '300ms'\n")
+	g.printed(g.worker, "application unloaded")
+	g.worker.Signal(syscall.SIGHUP)
+	g.printed(g.worker, "old generation ended")
+	celerytest.Eventually(t, "the second sleep", func() bool { return lines(g.worker, "application unloaded") == 2 })
+	cleanEnd(t, g.worker)
 }
 
 func TestAMessageThatIsHeldWhileTheNodeEndsGoesBack(t *testing.T) {

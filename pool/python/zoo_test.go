@@ -424,6 +424,46 @@ func TestAZygoteInWhichAReceiverHangsIsReplaced(t *testing.T) {
 	}
 }
 
+// No child is asked for, but word of messages waits to be taken, and who claims them with it.
+func TestAZygoteThatNoLongerListensIsReplaced(t *testing.T) {
+	z := startZoo(t, "hears_of_messages", `bad.delay("x" * 1_000_000)`)
+	zygote := z.app.PID()
+	z.app.Received(t.Context(), z.job.Task.Raw)
+	celerytest.Eventually(t, "the receiver", func() bool { return z.lines.find("dawdles") != "" })
+	z.app.Adjust(time.Millisecond, 0)
+	z.app.Received(t.Context(), z.job.Task.Raw)
+	celerytest.Eventually(t, "where it hangs", func() bool { return z.lines.find("zygote does not answer") != "" && z.lines.find("in dawdle") != "" })
+	z.app.Adjust(patience, 0)
+	celerytest.Eventually(t, "another", func() bool { pid := z.app.PID(); return pid != 0 && pid != zygote })
+}
+
+// A receiver that returns is a sign of life, however many wait for their turn.
+func TestAReceiverThatReturnsIsASign(t *testing.T) {
+	z := startZoo(t, "hears_of_messages", "bad.delay()").app.current()
+	sign := func() time.Time {
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		return z.sign
+	}
+	before := sign()
+	z.event(map[string]any{"name": "heartbeat_sent"}, func() {})
+	celerytest.Eventually(t, "a sign", func() bool { return sign().After(before) })
+}
+
+// When this process was stopped, or the machine with all of it, the time is over and the answer is there, unread.
+func TestAZygoteIsNotEndedBecauseTheMachineStoodStill(t *testing.T) {
+	z := startZoo(t, "hears_of_messages", "bad.delay()").app.current()
+	z.mu.Lock()
+	z.sign = time.Now().Add(-time.Hour)
+	z.mu.Unlock()
+	z.overdue(func() bool { return true }, false)
+	select {
+	case <-z.done:
+		t.Error("it was ended")
+	default:
+	}
+}
+
 // Who reads what the zygote says never waits for the zygote to listen: that may be waiting to be read.
 func TestAnEndedChildIsHeardOfWhileTheZygoteDoesNotListen(t *testing.T) {
 	ours, theirs, err := child.Pair()

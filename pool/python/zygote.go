@@ -159,33 +159,46 @@ func (z *zygote) fork(ctx context.Context, slot int, files ...*os.File) (*proces
 	}
 	z.requests[request] = answer
 	z.mu.Unlock()
-	time.AfterFunc(z.patience(), func() { z.overdue(request) })
+	watch := z.expect(func() bool {
+		_, waits := z.requests[request]
+		return waits
+	})
 	body := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, request), uint32(slot))
 	if err := z.send(kindFork, body, files...); err != nil {
 		return nil, fmt.Errorf("%w: %w", errZygoteGone, err)
 	}
 	select {
 	case f := <-answer:
+		watch.Stop()
 		return f.proc, f.err
 	case <-ctx.Done(): // a child that comes yet finds its channel closed and ends
 		return nil, context.Cause(ctx)
 	}
 }
 
-// overdue ends a zygote that was asked to fork and gives no sign of itself for longer than it may: a receiver of the application hangs,
-// and without forks, sooner or later, so does the node. Celery's would, too.
-func (z *zygote) overdue(request uint32) {
+// expect sees to it that something does not wait for ever: waits, which is called with mu held, tells whether it still does.
+func (z *zygote) expect(waits func() bool) *time.Timer {
+	return time.AfterFunc(z.patience(), func() { z.overdue(waits, false) })
+}
+
+// overdue ends a zygote that is waited for and gives no sign of itself for longer than it may: a receiver of the application hangs,
+// and without forks, sooner or later, so does the node. Celery's would, too. Before that it is asked again, a moment later: who was stopped, or
+// the machine with both, finds the time over and the answer unread.
+func (z *zygote) overdue(waits func() bool, again bool) {
 	z.mu.Lock()
-	_, waits := z.requests[request]
+	waiting := waits() && !z.gone
 	limit, silence := z.patience(), time.Since(z.sign)
 	z.mu.Unlock()
 	switch {
-	case !waits:
+	case !waiting:
 	case silence < limit:
-		time.AfterFunc(limit-silence, func() { z.overdue(request) })
+		time.AfterFunc(limit-silence, func() { z.overdue(waits, false) })
+	case !again:
+		time.AfterFunc(limit/10, func() { z.overdue(waits, true) })
 	default:
 		z.log.Error("zygote does not answer", "pid", z.proc.PID(), "limit", limit,
-			"found", "a receiver of a Celery signal does not return: where it hangs is printed next", "next", "end the zygote, its children go on; import the application again")
+			"found", "a receiver of a Celery signal, or a remote control command of the application, does not return: where it hangs is printed next",
+			"next", "end the zygote, its children go on; import the application again")
 		z.sayWhere()
 		z.proc.Kill()
 	}
@@ -340,11 +353,22 @@ func (z *zygote) sendNews() {
 			body, err = json.Marshal(n.fields)
 		}
 		if err == nil {
-			err = z.send(n.kind, body)
+			err = z.write(n.kind, body)
 		}
 		if err != nil && n.kind == kindEvent {
 			z.log.Warn("signal not sent to the zygote", "signal", n.fields["name"], "error", err)
 		}
 		n.sent()
 	}
+}
+
+// write sends a frame of news, for which others wait when the zygote has long not listened.
+func (z *zygote) write(k kind, body []byte) error {
+	written := false
+	defer z.expect(func() bool { return !written }).Stop()
+	err := z.send(k, body)
+	z.mu.Lock()
+	written = true
+	z.mu.Unlock()
+	return err
 }
