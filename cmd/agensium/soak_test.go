@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -160,22 +161,27 @@ func (s *soak) hangUp() {
 // pause stops a node for longer than its lease.
 func (s *soak) pause() {
 	n := append(s.nodes, s.keeper)[s.rand.IntN(len(s.nodes)+1)]
-	const gone = "claims may be gone: the lease was not renewed in time"
-	said := lines(n.Process, gone)
 	n.Pause()
 	from := s.written()
-	own := ""
-	for id, entry := range s.c.HGetAll(s.t.Context(), "agensium:nodes").Val() {
-		if strings.Contains(entry, fmt.Sprintf(`"pid":%d,`, n.PID())) && s.c.Exists(s.t.Context(), "agensium:lease:"+id).Val() == 1 {
-			own = id
-		}
-	}
-	s.until("the lease to end", func() bool { return s.c.Exists(s.t.Context(), "agensium:lease:"+own).Val() == 0 })
+	before := s.leases(n.PID()) // two, if it was just beginning anew
+	s.until("its leases to end", func() bool { return len(s.leases(n.PID())) == 0 })
 	s.onward(30)
 	n.Resume()
-	s.until("the node to find its lease gone", func() bool { return own == "" || lines(n.Process, gone) > said })
+	s.until("the node to find its lease gone", func() bool {
+		return slices.ContainsFunc(s.leases(n.PID()), func(id string) bool { return !slices.Contains(before, id) })
+	})
 	s.onward(60) // a slot that had its task in hand begins it now, before the node hears that the claim is gone
 	s.paused[n.name] = append(s.paused[n.name], lapse{from, s.written()})
+}
+
+// leases are the incarnations of a process whose lease has not ended.
+func (s *soak) leases(pid int) (ids []string) {
+	for id, entry := range s.c.HGetAll(s.t.Context(), "agensium:nodes").Val() {
+		if strings.Contains(entry, fmt.Sprintf(`"pid":%d,`, pid)) && s.c.Exists(s.t.Context(), "agensium:lease:"+id).Val() == 1 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // vitals are figures of a node's own metrics.

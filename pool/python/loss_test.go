@@ -311,29 +311,35 @@ func TestHandlersOfTheApplicationDoNotEndIt(t *testing.T) {
 func TestSignalsToAllProcessesAtOnce(t *testing.T) {
 	app, client := whole(t, nil)
 	ended := make(chan error)
-	pids := []int{app.PID()}
-	for range 3 {
+	pids, paths := []int{app.PID()}, []string{}
+	for range 8 {
 		executor := child1(t, app)
-		pids = append(pids, executor.PID())
-		job := jobOf(client.one(t, "hears.delay("+strconv.Quote(filepath.Join(t.TempDir(), "short"))+")"))
+		pids, paths = append(pids, executor.PID()), append(paths, filepath.Join(t.TempDir(), "short"))
+		job := jobOf(client.one(t, "hears.delay("+strconv.Quote(paths[len(paths)-1])+")"))
 		go func() {
 			out, err := executor.Execute(context.Background(), job)
 			if err == nil && out.State != celery.StateSuccess {
-				err = fmt.Errorf("%+v %+v", out, out.Loss)
+				err = fmt.Errorf("%s %s %+v", out.State, out.Exception, out.Loss)
 			}
 			ended <- err
 		}()
 	}
-	for left := 3; left > 0; {
+	for _, path := range paths {
+		celerytest.Eventually(t, "the task to run", func() bool { said, _ := os.ReadFile(path); return string(said) == "runs " })
+	}
+	for range 200 { // fewer than would fill the stack of one that is interrupted in the handler of the one before
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGTERM)
 		}
-		select {
-		case err := <-ended:
-			if left--; err != nil {
-				t.Error(err)
-			}
-		default:
+	}
+	for _, path := range paths {
+		if err := os.WriteFile(path+".end", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range paths {
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	}
 	child1(t, app) // the process that forks them is alive
