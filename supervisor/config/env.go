@@ -18,6 +18,7 @@ import (
 type environment struct {
 	real   Lookup
 	dotenv map[string]string
+	left   map[string]string // what a .env says that is left to the application
 	files  *files
 }
 

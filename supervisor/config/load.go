@@ -83,6 +83,8 @@ func Load(in Input) (*Loaded, error) {
 		vars, bad := readDotenv(l.Dotenv, in.Env)
 		problems = append(problems, bad...)
 		l.env.dotenv = vars
+	} else {
+		l.env.left, _ = readDotenv(l.Dotenv, in.Env)
 	}
 	l.env.files = newFiles(filepath.Dir(l.Dotenv), in.Env)
 	for name, value := range l.env.dotenv {
@@ -181,6 +183,7 @@ func (l *Loaded) build(app AppSettings) *builder {
 	}
 	b.derive()
 	b.relate()
+	b.leftOut()
 	return b
 }
 
@@ -191,5 +194,18 @@ func (b *builder) set(key string, o Origin) {
 }
 
 func (b *builder) note(key, text string) { b.notes = append(b.notes, Note{key, text}) }
+
+// leftOut tells of a .env that is not read where it names the broker, and nobody else does.
+func (b *builder) leftOut() {
+	if b.origins["broker.url"].Kind != FromDefault {
+		return
+	}
+	for _, name := range []string{"CELERY_BROKER_URL", "REDIS_URL"} {
+		if b.env.left[name] != "" {
+			b.note("broker.url", "is the default: "+name+" of .env counts only beside a settings file, which agensium init writes, or in the environment")
+			return
+		}
+	}
+}
 
 func (b *builder) effective() Effective { return Effective{b.cfg, b.origins, b.notes} }

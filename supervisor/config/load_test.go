@@ -184,6 +184,14 @@ func TestDotenvOfTheApplicationIsLeftToIt(t *testing.T) {
 	if l := must(t, in); len(l.Vars) != 0 || l.Config.Broker.URL == "redis://here" {
 		t.Errorf("taken: %v, %s", l.Vars, l.Config.Broker.URL)
 	}
+	in.Dir = dir(t, map[string]string{".env": "CELERY_BROKER_URL=redis://here\n"})
+	l := must(t, in)
+	if len(l.Notes) != 1 || !strings.Contains(l.Notes[0].String(), "CELERY_BROKER_URL of .env counts only beside a settings file") {
+		t.Errorf("notes: %v", l.Notes)
+	}
+	if e := l.Resolve(AppSettings{BrokerURL: ptr("redis://app")}); len(e.Notes) != 0 {
+		t.Errorf("where the application names its broker: %v", e.Notes)
+	}
 }
 
 // A text with variables that comes out empty leaves the setting to the layers below.
