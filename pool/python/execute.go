@@ -192,9 +192,7 @@ func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, err
 		c.proc.kill(celery.LossProtocol)
 	}
 	if !c.awaitEnd() {
-		if child.Alive(c.proc.pid) {
-			c.proc.kill(celery.LossProtocol) // it closed its channel and lives on
-		} // else its zygote takes its time to tell how it ended
+		c.killIfAlive()
 		c.await()
 	}
 	c.out.flush()
@@ -229,12 +227,16 @@ func (c *Child) lost(tag uint64, job pool.Job, cause error) (celery.Outcome, err
 		fmt.Errorf("%w: %s", ErrGone, loss.Detail)
 }
 
-// endPatience is how long a child that closed its channel may take to end.
-const endPatience = 2 * time.Second
+// killIfAlive kills a child that closed its channel and lives on. If it does not, its zygote takes its time to tell how it ended.
+func (c *Child) killIfAlive() {
+	if child.Alive(c.proc.pid) {
+		c.proc.kill(celery.LossProtocol)
+	}
+}
 
 // awaitEnd gives a child that closed its channel a moment to end.
 func (c *Child) awaitEnd() bool {
-	timer := time.NewTimer(endPatience)
+	timer := time.NewTimer(2 * time.Second)
 	defer timer.Stop()
 	select {
 	case <-c.proc.done:

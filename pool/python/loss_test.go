@@ -76,7 +76,7 @@ func TestADeathThatIsToldLateIsNoBreachOfTheProtocol(t *testing.T) {
 		ended <- out
 	}()
 	celerytest.Eventually(t, "the child to die", func() bool { return !child.Alive(executor.PID()) })
-	time.Sleep(endPatience + endPatience/4) // whoever is not patient has given up
+	executor.killIfAlive() // as lost does that has waited for long enough
 	if err := child.Signal(app.PID(), syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
