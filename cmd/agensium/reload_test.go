@@ -58,6 +58,12 @@ func (g *gate) settings(text string) {
 	}
 }
 
+// has tells whether something has written the file.
+func (g *gate) has(name string) bool {
+	_, err := os.Stat(filepath.Join(g.dir, name))
+	return err == nil
+}
+
 func (g *gate) send(queue string, names ...string) {
 	g.t.Helper()
 	g.script("from gated import hold\nfor name in '" + strings.Join(names, " ") + "'.split(): hold.apply_async((name,), queue='" + queue + "', task_id=name)")
@@ -331,10 +337,7 @@ func TestReloadWaitsAndTells(t *testing.T) {
 	g.printed(g.worker, "key=pool.concurrency old=2 new=4")
 	g.write("gated.py", "import os, time\nopen('imports', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.01)\n"+deployed)
 	g.worker.Signal(syscall.SIGHUP)
-	celerytest.Eventually(t, "the import", func() bool {
-		_, err := os.Stat(filepath.Join(g.dir, "imports"))
-		return err == nil
-	})
+	celerytest.Eventually(t, "the import", func() bool { return g.has("imports") })
 	g.settings("[admin]\nlisten = '127.0.0.1:0'\n[pool]\nconcurency = 3\n")
 	refusals := func() int { return strings.Count(g.worker.Output(), `reload refused: reason="signal SIGHUP"`) }
 	before := refusals()
@@ -374,10 +377,7 @@ func TestAReloadThatTheEndOvertakesFails(t *testing.T) {
 		_, out := told(t, "reload", "--address", address)
 		said <- out
 	}()
-	celerytest.Eventually(t, "the import", func() bool {
-		_, err := os.Stat(filepath.Join(g.dir, "imports"))
-		return err == nil
-	})
+	celerytest.Eventually(t, "the import", func() bool { return g.has("imports") })
 	g.worker.Signal(syscall.SIGTERM)
 	if out := <-said; !strings.Contains(out, "the node ends") {
 		t.Error(out)
